@@ -1,0 +1,208 @@
+"""The list of services, and how a list of them becomes one running process."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from admitone import auth, expiration, orders, payments, tickets, web
+from admitone.kit.bus import Bus, Consumer, Relay
+from admitone.kit.config import Settings, WrongSettings
+from admitone.kit.db import Database, as_uuid, connected
+from admitone.kit.log import correlation_id, log
+from admitone.kit.metrics import REQUESTS
+from admitone.kit.migrations import migrate_at
+from admitone.kit.problem import NotFound
+from admitone.kit.service import Service
+from admitone.kit.session import Verifier
+from admitone.kit.web import litestar_app
+
+SERVICES: tuple[Service, ...] = (
+    auth.service,
+    tickets.service,
+    orders.service,
+    expiration.service,
+    payments.service,
+    web.service,
+)
+CORRELATION_HEADER = b"x-correlation-id"
+STOP_WITHIN_SECONDS = 2
+
+
+class Dispatcher:
+    """Gives each request to the service whose prefix its path has. Nothing is stripped, just as with an ingress."""
+
+    def __init__(self) -> None:
+        self.apps: list[tuple[str, str, Any]] = []
+        self.checks: dict[str, Callable[[], Any]] = {}
+
+    def add(self, service: Service, app: Any) -> None:
+        if service.routes:
+            self.apps.append((service.prefix, service.name, app))
+            self.apps.sort(key=lambda entry: -len(entry[0]))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        headers = dict(scope["headers"])
+        known = as_uuid(headers.get(CORRELATION_HEADER, b"").decode("latin-1"))
+        started = time.perf_counter()
+        status = 0
+        name, app = self._find(scope["path"])
+
+        async def send_with_id(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (CORRELATION_HEADER, str(correlation_id.get()).encode())]
+            await send(message)
+
+        token = correlation_id.set(known or uuid4())
+        try:
+            await app(scope, receive, send_with_id)
+        finally:
+            correlation_id.reset(token)
+            REQUESTS.labels(name, scope["method"], status).observe(time.perf_counter() - started)
+
+    def _find(self, path: str) -> tuple[str, Any]:
+        match path:
+            case "/healthz":
+                return "process", self._healthz
+            case "/readyz":
+                return "process", self._readyz
+            case "/metrics":
+                return "process", self._metrics
+        for prefix, name, app in self.apps:
+            if prefix == "/" or path == prefix or path.startswith(prefix + "/"):
+                return name, app
+        return "process", self._nothing_here
+
+    async def _healthz(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await respond(send, 200, {"healthy": True})
+
+    async def _readyz(self, _scope: Any, _receive: Any, send: Any) -> None:
+        found = dict(zip(self.checks, await asyncio.gather(*(check() for check in self.checks.values())), strict=True))
+        ready = all(service["ready"] for service in found.values())
+        await respond(send, 200 if ready else 503, {"ready": ready, "services": found})
+
+    async def _metrics(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await respond(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+
+    async def _nothing_here(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await respond(send, 404, NotFound().document(), "application/problem+json")
+
+
+async def respond(send: Any, status: int, body: Any, content_type: str = "application/json") -> None:
+    """A whole ASGI answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(data)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
+
+
+def named(names: Sequence[str]) -> list[Service]:
+    """The services of these names, all of them for no names. Raises WrongSettings for a name that is none."""
+    known = {service.name: service for service in SERVICES}
+    for name in names:
+        if name not in known:
+            raise WrongSettings(f"there is no service named {name!r}; there are {', '.join(known)}.")
+    return [known[name] for name in names] or list(SERVICES)
+
+
+@contextlib.asynccontextmanager
+async def running(services: Sequence[Service], settings: Settings) -> AsyncIterator[Dispatcher]:
+    """These services, migrated, connected and at work. When a loop of theirs dies, the block is ended with its error."""
+    dispatcher = Dispatcher()
+    if not settings.public_keys:
+        raise WrongSettings("there are no keys to check sessions with: set ADMITONE_PUBLIC_KEYS (`admitone keygen` prints one).")
+    verifier = Verifier(settings.public_keys)
+    async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as loops:
+        tasks = []
+        for service in services:
+            db: Database | None = None
+            if service.has_database:
+                url = settings.database_url_of(service.name)
+                await migrate_at(url, service.name)
+                db = await stack.enter_async_context(connected(service.name, url))
+                bus = Bus(service.name, settings.nats_url_of(service.name))
+                tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
+                tasks += [loops.create_task(job(db, settings)) for job in service.jobs]
+                dispatcher.checks[service.name] = _check_of(db, bus)
+            dispatcher.add(service, litestar_app(service, settings, verifier, db))
+        try:
+            yield dispatcher
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _exchange_events(service: Service, db: Database, bus: Bus, database_url: str) -> None:
+    """Say what this service has to say, and hear what it wants to hear, for as long as it runs."""
+    async with bus.connected(), asyncio.TaskGroup() as loops:
+        loops.create_task(Relay(db, bus, database_url).run())
+        if service.handlers is not None:
+            loops.create_task(Consumer(service.handlers, db, bus).run())
+
+
+def _check_of(db: Database, bus: Bus) -> Callable[[], Any]:
+    async def check() -> dict[str, Any]:
+        try:
+            await asyncio.wait_for(db.pool.fetchval("SELECT 1"), 1)
+            database = "ready"
+        except Exception:
+            database = "away"
+        # A bus that is away makes nothing unready: orders are taken all the same, and their events are sent later.
+        return {"ready": database == "ready", "database": database, "bus": "ready" if bus.client.is_connected else "away"}
+
+    return check
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: uvicorn would raise them again once it has stopped."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Answer requests until SIGINT or SIGTERM; then finish what is under way, but no longer than two seconds."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
+        )
+    )
+
+    def stop() -> None:
+        if server.should_exit:
+            server.force_exit = True
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+    async def announce() -> None:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        on_ready()
+
+    announcing = asyncio.create_task(announce())
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        announcing.cancel()
+        log.info("stopped")

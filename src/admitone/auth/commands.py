@@ -1,0 +1,55 @@
+"""The verbs of auth."""
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from admitone.auth import repository
+from admitone.auth.model import EmailTaken, Session, SessionOver, TooManyTries, User
+from admitone.events import UserCreated
+from admitone.kit.db import Tx
+from admitone.kit.session import SESSION_SECONDS
+
+MOST_FAILURES = 10
+FAILURE_WINDOW = timedelta(minutes=15)
+
+
+async def sign_up(tx: Tx, email: str, password_hash: str, now: datetime) -> Session:
+    """A new user, signed in. Raises EmailTaken."""
+    user = await repository.insert_user(
+        tx, User(user_id=uuid4(), version=1, email=email, password_hash=password_hash, created_at=now)
+    )
+    if user is None:
+        raise EmailTaken
+    await tx.emit(UserCreated(user_id=user.user_id, email=user.email, version=user.version))
+    return await open_session(tx, user, now)
+
+
+async def begin_sign_in(tx: Tx, email: str, now: datetime) -> User | None:
+    """Count the try, and find the account if there is one. Raises TooManyTries."""
+    if not await repository.count_try(tx, email, now, now - FAILURE_WINDOW, MOST_FAILURES):
+        raise TooManyTries
+    return await repository.user_by_email(tx, email)
+
+
+async def sign_in(tx: Tx, user: User, now: datetime) -> Session:
+    """The password was right: the tries are forgotten, a session begins."""
+    await repository.forget_tries(tx, user.email)
+    return await open_session(tx, user, now)
+
+
+async def open_session(tx: Tx, user: User, now: datetime) -> Session:
+    session = Session(session_id=uuid4(), user_id=user.user_id, email=user.email)
+    await repository.insert_session(tx, session.session_id, user.user_id, now, now + timedelta(seconds=SESSION_SECONDS))
+    return session
+
+
+async def refresh(tx: Tx, session_id: UUID, now: datetime) -> Session:
+    """The session, while it lives. Raises SessionOver."""
+    session = await repository.live_session(tx, session_id, now)
+    if session is None:
+        raise SessionOver
+    return session
+
+
+async def sign_out(tx: Tx, session_id: UUID, now: datetime) -> None:
+    await repository.end_session(tx, session_id, now)

@@ -1,0 +1,74 @@
+"""Who a user is, and what can be refused."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from admitone.kit.problem import Problem
+
+Email = Annotated[
+    str,
+    Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$", description="must be an e-mail address such as ann@example.com"),
+]
+Password = Annotated[str, Meta(min_length=8, max_length=128, description="must have 8 to 128 characters")]
+
+
+class SignUpForm(Struct):
+    email: Email
+    password: Password
+
+
+class SignInForm(Struct):
+    email: Annotated[str, Meta(min_length=1, max_length=254, description="must be the e-mail address of the account")]
+    password: Annotated[str, Meta(min_length=1, max_length=128, description="must be the account's password")]
+
+
+class User(Struct, frozen=True, kw_only=True):
+    user_id: UUID
+    version: int
+    email: str
+    password_hash: str
+    created_at: datetime
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    session_id: UUID
+    user_id: UUID
+    email: str
+
+
+class UserView(Struct, frozen=True):
+    id: UUID
+    email: str
+
+
+class CurrentUser(Struct, frozen=True, rename="camel"):
+    current_user: UserView | None
+
+
+class EmailTaken(Problem):
+    """There is an account with this e-mail address already."""
+
+    status = 409
+    field = "email"
+
+
+class WrongCredentials(Problem):
+    """The e-mail address or the password is wrong."""
+
+    status = 400
+
+
+class TooManyTries(Problem):
+    """Too many failed tries for this account. Please wait a quarter of an hour."""
+
+    status = 429
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "900"}
+
+
+class SessionOver(Problem):
+    """This session has ended. Please sign in again."""
+
+    status = 401

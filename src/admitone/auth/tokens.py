@@ -1,0 +1,68 @@
+"""Signing sessions. Only auth holds the private key; everybody else can only check."""
+
+import base64
+import os
+import time
+from pathlib import Path
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from admitone.kit.config import Settings, WrongSettings
+from admitone.kit.session import ALGORITHM, ISSUER, TOKEN_SECONDS, key_id
+
+
+class Signer:
+    """Makes tokens with one private key."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self._key_id = key_id(key.public_key().public_bytes_raw())
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Signer":
+        """Raises WrongSettings where there is no usable key."""
+        if settings.signing_key_file is None:
+            raise WrongSettings("auth has no key to sign with: set ADMITONE_SIGNING_KEY_FILE (`admitone keygen FILE` makes one).")
+        return cls(read_key(settings.signing_key_file))
+
+    def token(self, user_id: UUID, email: str, session_id: UUID) -> str:
+        """A token for 15 minutes."""
+        now = int(time.time())
+        claims = {
+            "iss": ISSUER,
+            "id": str(user_id),
+            "email": email,
+            "roles": [],
+            "sid": str(session_id),
+            "iat": now,
+            "exp": now + TOKEN_SECONDS,
+        }
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._key_id})
+
+
+def read_key(file: Path) -> Ed25519PrivateKey:
+    """Raises WrongSettings for a file that holds no Ed25519 key."""
+    try:
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise WrongSettings(f"ADMITONE_SIGNING_KEY_FILE: no key can be read from {file}.") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise WrongSettings(f"ADMITONE_SIGNING_KEY_FILE: {file} holds a key that is no Ed25519 key.")
+    return key
+
+
+def make_key(file: Path) -> None:
+    """Write a new private key, which only its owner can read. Raises FileExistsError rather than replace one."""
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
+        handle.write(pem)
+
+
+def public_key(file: Path) -> str:
+    """The public half, as ADMITONE_PUBLIC_KEYS takes it."""
+    return base64.urlsafe_b64encode(read_key(file).public_key().public_bytes_raw()).decode().rstrip("=")

@@ -1,0 +1,164 @@
+"""The command line: admitone up | serve NAMES | gateway | migrate | keygen | events | journey."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import click
+
+from admitone import app
+from admitone.auth.tokens import make_key, public_key
+from admitone.kit import config, log
+from admitone.kit.config import Settings, WrongSettings
+from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
+from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
+
+EXPECTED = (WrongSettings, EngineTrouble, MigrationEdited)
+"""What a person can mend: said in one sentence, without a trace."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """A ticket-resale marketplace that never sells the same ticket twice."""
+
+
+@main.command()
+def up() -> None:
+    """Run the whole marketplace in one process, with embedded engines where no others are named."""
+    settings = _settings()
+    log.configure()
+    with _sentences():
+        listening = _listen(settings)
+        with only_run_in(settings.data):
+            _run(_up(settings, listening))
+
+
+async def _up(settings: Settings, listening: socket.socket) -> None:
+    async with with_engines(settings, _say) as complete:
+        assert complete.database_url is not None
+        await create_databases(complete.database_url, config.SERVICES_WITH_A_DATABASE)
+        async with app.running(app.SERVICES, complete) as dispatcher:
+            await app.serve(dispatcher, listening, lambda: _welcome(complete))
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+def serve(names: tuple[str, ...]) -> None:
+    """Run just these services (all of them without a name), against engines given by settings."""
+    settings = _settings()
+    log.configure()
+    with _sentences():
+        services = app.named(names)
+        listening = _listen(settings)
+        _run(_serve(services, settings, listening))
+
+
+async def _serve(services: list[Any], settings: Settings, listening: socket.socket) -> None:
+    async with app.running(services, settings) as dispatcher:
+        names = ", ".join(service.name for service in services)
+        await app.serve(dispatcher, listening, lambda: _say(f"{names}: listening at http://{settings.host}:{settings.port}"))
+
+
+@main.command()
+@click.option("--create", is_flag=True, help="First make the missing databases and roles; DATABASE_URL is the administrator's.")
+@click.argument("names", nargs=-1)
+def migrate(create: bool, names: tuple[str, ...]) -> None:
+    """Bring the databases of these services (all of them without a name) up to date."""
+    settings = _settings()
+    with _sentences():
+        services = [service.name for service in app.named(names) if service.has_database]
+
+        async def work() -> None:
+            if create:
+                if settings.database_url is None:
+                    raise WrongSettings("--create needs DATABASE_URL, the administrator's.")
+                await create_databases(settings.database_url, services)
+            for service in services:
+                applied = await migrate_at(settings.database_url_of(service), service)
+                click.echo(f"{service}: {', '.join(applied) or 'up to date'}")
+
+        _run(work())
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Make the key that signs sessions, and print its public half for ADMITONE_PUBLIC_KEYS."""
+    with _sentences():
+        try:
+            make_key(file)
+        except OSError as error:
+            raise WrongSettings(f"{file} can't be written: {error.strerror}.") from error
+        click.echo(public_key(file))
+
+
+def _settings() -> Settings:
+    with _sentences():
+        return config.load(os.environ)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The port is taken before anything else is started. Raises WrongSettings when somebody else has it."""
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=2048, reuse_port=False)
+    except OSError as error:
+        raise WrongSettings(
+            f"Port {settings.port} of {settings.host} can't be used ({error.strerror}): stop what listens there, or set ADMITONE_PORT."
+        ) from error
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+
+        run: Callable[..., None] = uvloop.run
+    except ImportError:
+        run = asyncio.run
+    run(work)
+
+
+@contextlib.contextmanager
+def _sentences() -> Any:
+    """What a person can mend ends the command with a sentence and exit code 1."""
+    try:
+        yield
+    except* EXPECTED as group:
+        _fail(" ".join(str(error) for error in _leaves(group)))
+    except* (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as group:
+        _fail(f"An engine can't be used: {'; '.join(str(error) or repr(error) for error in _leaves(group))}")
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    return [leaf for error in group.exceptions for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])]
+
+
+def _fail(sentence: str) -> None:
+    click.echo(f"admitone: {sentence}", err=True)
+    sys.exit(1)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _welcome(settings: Settings) -> None:
+    _say(
+        f"""
+  Admit One is open at {settings.public_url}
+
+  Payments   test mode, no real payments: token tok_visa, or card 4242 4242 4242 4242
+             (tok_chargeDeclined, or 4000 0000 0000 0002, is declined)
+  Data       {settings.data.resolve()}
+  Stop       Ctrl-C
+"""
+    )
+
+
+if __name__ == "__main__":
+    main()

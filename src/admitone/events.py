@@ -1,0 +1,137 @@
+"""Every fact that crosses a boundary, grouped by the service that owns it. Everybody may read this file.
+
+An event carries its aggregate's whole state and version: whoever keeps a copy can make it from any one of them.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from admitone.kit.event import Event, published_by
+
+# auth
+
+
+@published_by("auth")
+class UserCreated(Event):
+    """Somebody signed up."""
+
+    user_id: UUID
+    email: str
+    version: int
+
+
+# tickets
+
+
+class TicketEvent(Event):
+    ticket_id: UUID
+    version: int
+    seller_id: UUID
+    title: str
+    price_cents: int
+    currency: str
+    order_id: UUID | None
+    withdrawn: bool
+    sold: bool
+
+
+@published_by("tickets")
+class TicketCreated(TicketEvent):
+    """Somebody put a ticket up for sale."""
+
+
+@published_by("tickets")
+class TicketUpdated(TicketEvent):
+    """A ticket changed: its price or title, or it was locked for an order, freed, sold or withdrawn."""
+
+
+@published_by("tickets")
+class ReservationRefused(Event):
+    """An order can't have the ticket: it was withdrawn, or its price or title is another by now."""
+
+    order_id: UUID
+    ticket_id: UUID
+    reason: str
+
+
+# orders
+
+
+class OrderEvent(Event):
+    order_id: UUID
+    version: int
+    ticket_id: UUID
+    user_id: UUID
+    status: str
+    reason: str | None
+    title: str
+    price_cents: int
+    currency: str
+    lock: int
+    expires_at: datetime
+    cancel_at: datetime
+    extended: bool
+
+
+@published_by("orders")
+class OrderCreated(OrderEvent):
+    """A buyer clicked Buy: the ticket is theirs to pay for until expires_at."""
+
+
+@published_by("orders")
+class OrderReserved(OrderEvent):
+    """The ticket is locked for this order at the price that was clicked; it may be paid from now on."""
+
+
+@published_by("orders")
+class OrderCancelled(OrderEvent):
+    """An order ended without a sale; the reason says why. Its ticket is free again."""
+
+
+@published_by("orders")
+class OrderCompleted(OrderEvent):
+    """The payment was approved in time: the ticket is sold to this buyer."""
+
+
+# expiration
+
+
+@published_by("expiration")
+class ExpirationComplete(Event):
+    """An order's time is over. Whether that ends it is for orders to decide: it may have been paid."""
+
+    order_id: UUID
+    cancel_at: datetime
+
+
+# payments
+
+
+@published_by("payments")
+class PaymentAuthorized(Event):
+    """The card's bank has approved the amount. Nothing is taken yet."""
+
+    charge_id: UUID
+    order_id: UUID
+    amount_cents: int
+    currency: str
+
+
+@published_by("payments")
+class PaymentFailed(Event):
+    """An attempt to pay has ended without money: the card was declined, or the approval was given back."""
+
+    charge_id: UUID
+    order_id: UUID
+    attempt: int
+    decline_code: str
+
+
+@published_by("payments")
+class PaymentCreated(Event):
+    """The money for a completed order was taken."""
+
+    charge_id: UUID
+    order_id: UUID
+    amount_cents: int
+    currency: str

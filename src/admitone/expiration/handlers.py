@@ -1,0 +1,14 @@
+"""What expiration does about orders."""
+
+from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderReserved
+from admitone.expiration import commands
+from admitone.kit.db import Tx
+from admitone.kit.service import Handlers
+
+handlers = Handlers("expiration")
+
+
+@handlers.on(OrderCreated, OrderReserved, OrderCancelled, OrderCompleted)
+async def follow_order(event: OrderEvent, tx: Tx) -> None:
+    """The timer of an open order is set to its deadline; that of an ended one is forgotten."""
+    await commands.follow_order(tx, event)

@@ -1,0 +1,26 @@
+"""What expiration does by itself."""
+
+import asyncio
+
+from admitone.expiration import commands, repository
+from admitone.kit.config import Settings
+from admitone.kit.db import TRANSIENT, Database, happened
+
+LONGEST_SLEEP_SECONDS = 5.0
+
+
+async def ring_timers(db: Database, _settings: Settings) -> None:
+    """Sleep until the next timer is due, and ring it. Whatever is committed meanwhile may have set an earlier one."""
+    while True:
+        committed = db.committed.next()
+        try:
+            async with db.reading() as tx:
+                due = await repository.next_due(tx)
+            wait = (due - tx.now).total_seconds() if due is not None else LONGEST_SLEEP_SECONDS
+            if wait <= 0:
+                async with db.transaction() as tx:
+                    await commands.ring_due_timers(tx, tx.now)
+            else:
+                await happened(committed, min(wait, LONGEST_SLEEP_SECONDS))
+        except TRANSIENT:
+            await asyncio.sleep(0.5)

@@ -1,0 +1,51 @@
+"""Every SQL statement of expiration."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from admitone.kit.db import Tx
+
+
+class Timer(Struct, frozen=True, kw_only=True):
+    order_id: UUID
+    version: int
+    due: datetime | None
+    rung_at: datetime | None
+
+
+async def set_timer(tx: Tx, order_id: UUID, version: int, due: datetime | None) -> None:
+    """Set, move or forget a timer as an order's event says, if that is newer than what is known."""
+    await tx.run(
+        """
+        INSERT INTO timers AS timer (order_id, version, due) VALUES ($1, $2, $3)
+        ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, due = excluded.due,
+            rung_at = CASE WHEN timer.due IS NOT DISTINCT FROM excluded.due THEN timer.rung_at END
+        WHERE timer.version < excluded.version
+        """,
+        order_id,
+        version,
+        due,
+    )
+
+
+async def ring(tx: Tx, now: datetime) -> list[Timer]:
+    """Up to 500 timers that are due, each marked as rung; those that another process has in hand are left to it."""
+    return await tx.all(
+        Timer,
+        """
+        UPDATE timers SET rung_at = $1
+        WHERE order_id IN (
+            SELECT order_id FROM timers WHERE due <= $1 AND rung_at IS NULL
+            ORDER BY due LIMIT 500 FOR UPDATE SKIP LOCKED)
+        RETURNING *
+        """,
+        now,
+    )
+
+
+async def next_due(tx: Tx) -> datetime | None:
+    """When the next timer is due, or None when none waits."""
+    due: datetime | None = await tx.value("SELECT min(due) FROM timers WHERE due IS NOT NULL AND rung_at IS NULL")
+    return due

@@ -1,0 +1,16 @@
+"""The one clock of a service is its database's: two replicas then never disagree about what is late."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from admitone.kit.db import Connection
+
+Clock = Callable[["Connection"], Awaitable[datetime]]
+
+
+async def database_clock(connection: "Connection") -> datetime:
+    """The time at this moment, in UTC. It is read once at the start of a transaction."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return now

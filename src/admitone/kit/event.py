@@ -1,0 +1,61 @@
+"""What an event is, and the catalogue of who owns each and who hears it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact in the past tense. It carries its aggregate's whole state and version, never a command.
+
+    A new field needs a default, so that yesterday's events can still be read; a changed meaning is a new event.
+    """
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """An event on its way: the fact, and the envelope around it."""
+
+    event_id: UUID
+    event: str
+    time: datetime
+    correlation_id: UUID
+    """Of the request that started it all."""
+    causation_id: UUID | None
+    """Of the event whose handler said this one; None when a request did."""
+    data: dict[str, Any]
+
+
+EventType = TypeVar("EventType", bound=type[Event])
+
+CATALOGUE: dict[str, type[Event]] = {}
+OWNERS: dict[type[Event], str] = {}
+LISTENERS: dict[type[Event], dict[str, Callable[..., Any]]] = {}
+"""Per event, the services that hear it, each with the handler that does."""
+
+
+def published_by(owner: str) -> Callable[[EventType], EventType]:
+    """Enter an event into the catalogue under the only service that may say it."""
+
+    def enter(event: EventType) -> EventType:
+        if event.__name__ in CATALOGUE:
+            raise TypeError(f"there are two events named {event.__name__}")
+        CATALOGUE[event.__name__] = event
+        OWNERS[event] = owner
+        LISTENERS[event] = {}
+        return event
+
+    return enter
+
+
+def subject(event: type[Event]) -> str:
+    """Where an event travels: events.<owner>.<Event>."""
+    return f"events.{OWNERS[event]}.{event.__name__}"
+
+
+def words(event: type[Event] | str) -> str:
+    """OrderCreated -> order created."""
+    name = event if isinstance(event, str) else event.__name__
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()

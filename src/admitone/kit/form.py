@@ -1,0 +1,134 @@
+"""One request body or query string, read into a struct; every wrong field is named at once."""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from admitone.kit.problem import BadInput
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+
+Title = Annotated[
+    str, Meta(min_length=1, max_length=200, pattern=r"\S", description="must be text of 1 to 200 characters that are not all blank")
+]
+
+
+class Price(int):
+    """An amount in cents, written by people in major units: 0.50 to 999,999.99 with at most two decimals."""
+
+    description = "must be an amount from 0.50 to 999999.99 with at most two decimals"
+
+    @classmethod
+    def parse(cls, value: object) -> "Price":
+        """Raises ValueError for anything that is no such amount."""
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,2})?", value):
+            value = Decimal(value)
+        if not isinstance(value, Decimal):
+            raise ValueError(value)
+        try:
+            cents = (value * 100).to_integral_exact() if -1 <= value <= 1_000_000 else None
+        except InvalidOperation as error:
+            raise ValueError(value) from error
+        if cents is None or cents != value * 100 or not 50 <= cents <= 99_999_999:
+            raise ValueError(value)
+        return cls(int(cents))
+
+
+def major(cents: int) -> float:
+    """An amount in cents as the number that JSON shows: 1250 -> 12.5."""
+    return cents / 100
+
+
+def read_json(body: bytes, form: type[Form]) -> Form:
+    """Raises BadInput, which names every field that is wrong, missing or unknown."""
+    try:
+        values = json.loads(
+            body, parse_float=Decimal, parse_int=Decimal, parse_constant=_NotANumber, object_pairs_hook=_without_repetition
+        )
+    except _Repeated as repeated:
+        raise BadInput((_printable(str(repeated)), "is given twice")) from repeated
+    except (ValueError, RecursionError, InvalidOperation) as error:
+        raise BadInput((None, "The body is not valid JSON.")) from error
+    if not isinstance(values, dict):
+        raise BadInput((None, "The body must be a JSON object."))
+    return read_values(values, form)
+
+
+def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool = True) -> Form:
+    """The same for values that are already apart. Not strict: a number may come as text, as in a query string."""
+    wrong: list[tuple[str | None, str]] = []
+    good: dict[str, Any] = {}
+    known = {field.encode_name: field for field in msgspec.structs.fields(form)}
+    for name, field in known.items():
+        if name not in values:
+            if field.required:
+                wrong.append((name, "is required"))
+            continue
+        value = values[name]
+        if isinstance(value, str) and not _storable(value):
+            wrong.append((name, "contains a character that can't be stored"))
+            continue
+        try:
+            good[field.name] = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)
+        except (msgspec.ValidationError, ValueError):
+            wrong.append((name, _rule(field.type)))
+    wrong += [(_printable(name), "is not known here") for name in values if name not in known]
+    if wrong:
+        raise BadInput(*wrong)
+    return form(**good)
+
+
+def _decode(wanted: type, value: object) -> object:
+    if wanted is Price:
+        return Price.parse(value)
+    raise NotImplementedError(wanted)
+
+
+def _rule(wanted: Any) -> str:
+    """The sentence that a type is described with."""
+    for part in (wanted, *get_args(wanted)):
+        if isinstance(part, Meta) and part.description:
+            return part.description
+        if part is Price:
+            return Price.description
+        if part is UUID:
+            return "must be an id"
+        if get_origin(part) is Annotated:
+            return _rule(part)
+    choices = [str(choice) for choice in get_args(wanted) if isinstance(choice, str)]
+    return f"must be one of {', '.join(choices)}" if choices else "must be text" if wanted is str else "can't be used"
+
+
+def _storable(text: str) -> bool:
+    try:
+        return "\0" not in text and bool(text.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _printable(name: str) -> str:
+    return name[:100].encode("utf-8", "replace").decode()
+
+
+class _NotANumber:
+    """NaN and the infinities, which JSON does not have but many writers do: no field takes one."""
+
+    def __init__(self, _name: str) -> None: ...
+
+
+class _Repeated(Exception):
+    pass
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Repeated(next(name for name in names if names.count(name) > 1))
+    return values

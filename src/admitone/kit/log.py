@@ -1,0 +1,48 @@
+"""Log lines for a person at a terminal, JSON lines for everything else; each carries its correlation id."""
+
+import logging
+import sys
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+
+correlation_id: ContextVar[UUID | None] = ContextVar("correlation_id", default=None)
+causation_id: ContextVar[UUID | None] = ContextVar("causation_id", default=None)
+
+
+def correlation() -> UUID:
+    """The id of the request that this work goes back to; a new one where work starts by itself."""
+    return correlation_id.get() or uuid4()
+
+
+def configure(stream: Any = sys.stderr) -> None:
+    """Set logging up for this process, once."""
+    human = stream.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            _add_correlation,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
+            structlog.processors.ExceptionRenderer()
+            if human
+            else structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.dev.ConsoleRenderer(pad_event_to=44, pad_level=False)
+            if human
+            else structlog.processors.JSONRenderer(default=str),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(stream=stream, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
+
+
+def _add_correlation(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if (current := correlation_id.get()) is not None:
+        line.setdefault("correlation", str(current)[:8])
+    return line
+
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

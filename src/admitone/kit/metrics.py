@@ -1,0 +1,13 @@
+"""The figures at /metrics, in Prometheus's format."""
+
+from prometheus_client import Counter, Histogram
+
+REQUESTS = Histogram(
+    "admitone_request_seconds",
+    "How long requests took.",
+    ("service", "method", "status"),
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+PUBLISHED = Counter("admitone_events_published_total", "Events that the stream has acknowledged.", ("service", "event"))
+HANDLED = Counter("admitone_events_handled_total", "Events that a service has handled.", ("service", "event"))
+PARKED = Counter("admitone_events_parked_total", "Events that a service could not handle.", ("service", "event"))

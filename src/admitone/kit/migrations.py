@@ -1,0 +1,79 @@
+"""Numbered SQL files, each applied once, in one transaction, under a lock: any number of processes may start at once."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from admitone.kit.config import own_database_url
+from admitone.kit.db import Connection
+
+LOCK = 0x41444D4954  # "ADMIT"
+
+
+class MigrationEdited(Exception):
+    """A migration was changed after it had been applied. Add a new file instead."""
+
+
+async def migrate(connection: Connection, service: str) -> list[str]:
+    """Apply what is missing of the kit's migrations and this service's; returns the names of those applied now."""
+    applied_now = []
+    await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+    try:
+        await connection.execute(
+            """
+            CREATE TABLE IF NOT EXISTS migrations (
+                name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+            """
+        )
+        applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
+        for name, sql in [*_files("kit"), *_files(service)]:
+            checksum = hashlib.sha256(sql.encode()).hexdigest()
+            if name not in applied:
+                async with connection.transaction():
+                    await connection.execute(sql)
+                    await connection.execute("INSERT INTO migrations (name, checksum) VALUES ($1, $2)", name, checksum)
+                applied_now.append(name)
+            elif applied[name] != checksum:
+                raise MigrationEdited(f"{name} was changed after it had been applied to the database of {service}: put it back and add a new file")
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
+    return applied_now
+
+
+async def migrate_at(url: str, service: str) -> list[str]:
+    """The same, on a connection of its own."""
+    connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": f"{service} migrate"})
+    try:
+        return await migrate(connection, service)
+    finally:
+        await connection.close()
+
+
+def _files(package: str) -> list[tuple[str, str]]:
+    folder = files(f"admitone.{package}") / "migrations"
+    if not folder.is_dir():
+        return []
+    return sorted((f"{package}/{file.name}", file.read_text()) for file in folder.iterdir() if file.name.endswith(".sql"))
+
+
+async def create_databases(administrator_url: str, services: Sequence[str]) -> None:
+    """One database and one role per service, where they are missing; nobody else may connect to it.
+
+    Raises what asyncpg raises, for instance when the administrator may not create roles.
+    """
+    connection = await asyncpg.connect(administrator_url, timeout=5)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+        for service in services:
+            password = urlsplit(own_database_url(administrator_url, service)).password
+            known = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", service)
+            verb = "ALTER" if known else "CREATE"
+            await connection.execute(f"{verb} ROLE {service} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD '{password}'")
+            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", service):
+                await connection.execute(f"CREATE DATABASE {service} OWNER {service} ENCODING 'UTF8' TEMPLATE template0")
+            await connection.execute(f"REVOKE ALL ON DATABASE {service} FROM PUBLIC")
+    finally:
+        await connection.close()

@@ -1,0 +1,13 @@
+"""Who is buying what, and until when. Owns the lock: of all who want a ticket, exactly one has it.
+
+owns: orders, and a copy of each ticket
+publishes: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted
+listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete, PaymentAuthorized, PaymentFailed, PaymentCreated
+"""
+
+from admitone.kit.service import Service
+from admitone.orders.handlers import handlers
+from admitone.orders.jobs import sweep_overdue_orders
+from admitone.orders.routes import ROUTES
+
+service = Service(name="orders", prefix="/api/orders", routes=ROUTES, handlers=handlers, jobs=(sweep_overdue_orders,))

@@ -1,0 +1,132 @@
+"""The verbs of orders. Whatever happens first to an open order wins: each verb is one guarded change of its status."""
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import msgspec
+
+from admitone.events import ExpirationComplete, OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderReserved, TicketEvent
+from admitone.kit.config import Settings
+from admitone.kit.db import Tx
+from admitone.kit.service import TooEarly
+from admitone.orders import repository
+from admitone.orders.model import (
+    AnotherPrice,
+    Order,
+    OrderComplete,
+    OrderNotFound,
+    TicketSold,
+    TicketTaken,
+    TicketUnknown,
+    TicketWithdrawn,
+    TooManyOpenOrders,
+)
+
+MOST_ATTEMPTS = 3
+
+
+async def create_order(
+    tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings, now: datetime
+) -> Order:
+    """Lock a ticket for a buyer.
+
+    Raises TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice or TooManyOpenOrders.
+    """
+    await repository.one_at_a_time(tx, user_id)
+    expires_at = now + timedelta(seconds=settings.order_window_seconds)
+    cancel_at = expires_at + timedelta(seconds=settings.settle_seconds)
+    while True:
+        order = await repository.reserve(
+            tx, uuid4(), user_id, ticket_id, seen_price_cents, settings.max_open_orders, now, expires_at, cancel_at
+        )
+        if order is not None:
+            await tx.emit(_state(order, OrderCreated))
+            return order
+        refusal = await _why_not(tx, user_id, ticket_id, seen_price_cents, settings.max_open_orders)
+        if refusal is not None:
+            raise refusal
+        # Nothing stands in the way: another order drew the same lock and has ended meanwhile. Draw again.
+
+
+async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, most: int) -> Exception | None:
+    """Why nothing was reserved, or None when by now it could be."""
+    ticket = await repository.ticket_copy(tx, ticket_id)
+    if ticket is None:
+        return TicketUnknown()
+    if ticket.sold:
+        return TicketSold()
+    holder = await repository.live_order(tx, ticket_id)
+    if holder is not None:
+        return TicketSold() if holder.status == "complete" else TicketTaken()
+    if ticket.withdrawn:
+        return TicketWithdrawn()
+    if seen_price_cents is not None and ticket.price_cents != seen_price_cents:
+        return AnotherPrice(ticket.price_cents, ticket.currency)
+    if await repository.open_orders(tx, user_id) >= most:
+        return TooManyOpenOrders(most)
+    return None
+
+
+async def copy_ticket(tx: Tx, ticket: TicketEvent) -> None:
+    """Keep the newest state of a ticket; it also confirms the lock of the order that it names."""
+    await repository.keep_newest(tx, ticket)
+    if ticket.order_id is not None:
+        order = await repository.confirm(tx, ticket.order_id)
+        if order is not None:
+            await tx.emit(_state(order, OrderReserved))
+
+
+async def cancel_by_buyer(tx: Tx, order_id: UUID, user_id: UUID) -> None:
+    """Give the ticket back; a second time changes nothing. Raises OrderNotFound or OrderComplete."""
+    order = await repository.get(tx, order_id)
+    if order is None or order.user_id != user_id:
+        raise OrderNotFound
+    if not await cancel(tx, order_id, "by_buyer"):
+        order = await repository.get(tx, order_id)
+        if order is not None and order.status != "cancelled":
+            raise OrderComplete
+
+
+async def cancel(tx: Tx, order_id: UUID, reason: str) -> bool:
+    """End an order that is still open; False when it is not."""
+    order = await repository.cancel(tx, order_id, reason)
+    if order is not None:
+        await tx.emit(_state(order, OrderCancelled))
+    return order is not None
+
+
+async def expire(tx: Tx, event: ExpirationComplete, now: datetime) -> None:
+    """Its time is over, as expiration says; our own clock decides. Raises TooEarly when it does not agree yet."""
+    order = await repository.expire(tx, event.order_id, event.cancel_at, now)
+    if order is not None:
+        await tx.emit(_state(order, OrderCancelled))
+        return
+    order = await repository.get(tx, event.order_id)
+    if order is not None and order.status in ("created", "awaiting:payment") and order.cancel_at == event.cancel_at:
+        raise TooEarly((order.cancel_at - now).total_seconds() + 0.05)
+    # Otherwise it has ended, or has been given more time: this event is superseded.
+
+
+async def expire_overdue(tx: Tx, now: datetime) -> int:
+    """The net: end whatever is overdue, even if expiration never says so. Returns how many."""
+    orders = await repository.expire_overdue(tx, now)
+    for order in orders:
+        await tx.emit(_state(order, OrderCancelled))
+    return len(orders)
+
+
+async def complete(tx: Tx, order_id: UUID, amount_cents: int, currency: str) -> None:
+    """The bank has approved the money. If the order has ended meanwhile, nothing happens: payments gives the approval back."""
+    order = await repository.complete(tx, order_id, amount_cents, currency)
+    if order is not None:
+        await tx.emit(_state(order, OrderCompleted))
+
+
+async def note_failed_payment(tx: Tx, order_id: UUID, attempt: int) -> None:
+    """The last try that a buyer has ends the order. Payments counts them; an event that comes twice counts nothing."""
+    if attempt >= MOST_ATTEMPTS:
+        await cancel(tx, order_id, "payment_failed")
+
+
+def _state(order: Order, event: type[OrderEvent]) -> OrderEvent:
+    return msgspec.convert(order, event, from_attributes=True)

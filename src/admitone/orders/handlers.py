@@ -1,0 +1,53 @@
+"""What orders does about tickets, time and money."""
+
+from admitone.events import (
+    ExpirationComplete,
+    PaymentAuthorized,
+    PaymentCreated,
+    PaymentFailed,
+    ReservationRefused,
+    TicketCreated,
+    TicketEvent,
+    TicketUpdated,
+)
+from admitone.kit.db import Tx
+from admitone.kit.service import Handlers
+from admitone.orders import commands, repository
+
+handlers = Handlers("orders")
+
+
+@handlers.on(TicketCreated, TicketUpdated)
+async def copy_ticket(event: TicketEvent, tx: Tx) -> None:
+    """The newest state of each ticket is kept; one that names an order confirms that order's lock."""
+    await commands.copy_ticket(tx, event)
+
+
+@handlers.on(ReservationRefused)
+async def cancel_refused_order(event: ReservationRefused, tx: Tx) -> None:
+    """An order that can't have its ticket is cancelled, with the reason."""
+    await commands.cancel(tx, event.order_id, event.reason)
+
+
+@handlers.on(ExpirationComplete)
+async def expire_order(event: ExpirationComplete, tx: Tx) -> None:
+    """An order that was not paid in time is cancelled, if it is still open and due by our own clock."""
+    await commands.expire(tx, event, tx.now)
+
+
+@handlers.on(PaymentAuthorized)
+async def complete_order(event: PaymentAuthorized, tx: Tx) -> None:
+    """An order whose payment was approved is complete, unless it was cancelled first."""
+    await commands.complete(tx, event.order_id, event.amount_cents, event.currency)
+
+
+@handlers.on(PaymentFailed)
+async def cancel_after_last_attempt(event: PaymentFailed, tx: Tx) -> None:
+    """After the third failed attempt to pay, the order is cancelled."""
+    await commands.note_failed_payment(tx, event.order_id, event.attempt)
+
+
+@handlers.on(PaymentCreated)
+async def record_charge(event: PaymentCreated, tx: Tx) -> None:
+    """The charge is kept with the order, for the record."""
+    await repository.record_charge(tx, event.order_id, event.charge_id)

@@ -1,0 +1,143 @@
+"""What an order is, and what can be refused."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from admitone.kit.form import Price, major
+from admitone.kit.problem import NotFound, Problem
+
+
+class OrderForm(Struct, rename="camel"):
+    ticket_id: UUID
+    price: Price | None = None
+    """The price that the buyer saw."""
+
+
+class Page(Struct):
+    """How much of a list, and from where on."""
+
+    limit: Annotated[int, Meta(ge=1, le=100, description="must be a whole number from 1 to 100")] = 100
+    cursor: str | None = None
+
+
+class TicketCopy(Struct, frozen=True, kw_only=True):
+    ticket_id: UUID
+    version: int
+    seller_id: UUID
+    title: str
+    price_cents: int
+    currency: str
+    order_id: UUID | None
+    withdrawn: bool
+    sold: bool
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    order_id: UUID
+    version: int
+    ticket_id: UUID
+    user_id: UUID
+    status: str
+    reason: str | None
+    title: str
+    price_cents: int
+    currency: str
+    lock: int
+    expires_at: datetime
+    cancel_at: datetime
+    extended: bool
+    created_at: datetime
+    charge_id: UUID | None
+
+
+class OrderedTicket(Struct, frozen=True):
+    id: UUID
+    title: str
+    price: float
+
+
+class OrderView(Struct, frozen=True, rename="camel"):
+    """An order as its buyer may see it."""
+
+    id: UUID
+    status: str
+    reason: str | None
+    user_id: UUID
+    expires_at: datetime
+    server_time: datetime
+    version: int
+    ticket: OrderedTicket
+    currency: str
+    paid: bool
+    """Whether the money was taken, not only approved."""
+
+    @classmethod
+    def of(cls, order: Order, now: datetime) -> "OrderView":
+        ticket = OrderedTicket(order.ticket_id, order.title, major(order.price_cents))
+        return cls(
+            order.order_id,
+            order.status,
+            order.reason,
+            order.user_id,
+            order.expires_at,
+            now,
+            order.version,
+            ticket,
+            order.currency,
+            order.charge_id is not None,
+        )
+
+
+class TicketUnknown(NotFound):
+    """There is no such ticket."""
+
+
+class TicketTaken(Problem):
+    """Somebody else is buying this ticket right now. It may come back if they don't pay."""
+
+    status = 409
+
+
+class TicketSold(Problem):
+    """This ticket is sold."""
+
+    status = 409
+
+
+class TicketWithdrawn(Problem):
+    """The seller has withdrawn this ticket."""
+
+    status = 409
+
+
+class AnotherPrice(Problem):
+    """The price has changed."""
+
+    status = 409
+    field = "price"
+
+    def __init__(self, price_cents: int, currency: str) -> None:
+        super().__init__(f"The price has changed: this ticket costs {price_cents / 100:.2f} {currency} now.")
+        self.price_cents = price_cents
+
+
+class TooManyOpenOrders(Problem):
+    """You have too many unpaid orders."""
+
+    status = 409
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"You have {most} unpaid orders already. Pay or cancel one of them first.")
+
+
+class OrderNotFound(NotFound):
+    """There is no such order of yours."""
+
+
+class OrderComplete(Problem):
+    """This order is paid, so it can't be cancelled any more."""
+
+    status = 409

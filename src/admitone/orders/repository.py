@@ -1,0 +1,205 @@
+"""Every SQL statement of orders. Each decides by itself, and answers by what it returns."""
+
+import base64
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from admitone.events import TicketEvent
+from admitone.kit.db import Tx
+from admitone.kit.problem import BadInput
+from admitone.orders.model import Order, TicketCopy
+
+
+async def one_at_a_time(tx: Tx, user_id: UUID) -> None:
+    """Until this transaction ends, no other of the same user gets past here: so their open orders can be counted."""
+    await tx.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(user_id))
+
+
+async def reserve(
+    tx: Tx,
+    order_id: UUID,
+    user_id: UUID,
+    ticket_id: UUID,
+    seen_price_cents: int | None,
+    most_open: int,
+    now: datetime,
+    expires_at: datetime,
+    cancel_at: datetime,
+) -> Order | None:
+    """The new order at the ticket's current price, or None when something stands in the way.
+
+    The two unique indexes decide: one live order per ticket, and no lock drawn twice for the same ticket.
+    """
+    return await tx.one(
+        Order,
+        """
+        INSERT INTO orders (order_id, version, ticket_id, user_id, status, title, price_cents, currency, lock,
+                            expires_at, cancel_at, created_at)
+        SELECT $1, 1, ticket_id, $2, 'created', title, price_cents, currency,
+               1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4, $5, $6
+        FROM ticket_copies
+        WHERE ticket_id = $3 AND NOT withdrawn AND NOT sold AND ($7::bigint IS NULL OR price_cents = $7)
+            AND (SELECT count(*) FROM orders WHERE user_id = $2 AND status IN ('created', 'awaiting:payment')) < $8
+        ON CONFLICT DO NOTHING
+        RETURNING *
+        """,
+        order_id,
+        user_id,
+        ticket_id,
+        expires_at,
+        cancel_at,
+        now,
+        seen_price_cents,
+        most_open,
+    )
+
+
+async def confirm(tx: Tx, order_id: UUID) -> Order | None:
+    """The order, payable from now on; or None when it was before, or has ended."""
+    return await tx.one(
+        Order,
+        """
+        UPDATE orders SET status = 'awaiting:payment', version = version + 1
+        WHERE order_id = $1 AND status = 'created' RETURNING *
+        """,
+        order_id,
+    )
+
+
+async def cancel(tx: Tx, order_id: UUID, reason: str) -> Order | None:
+    """The cancelled order, or None when it was not open."""
+    return await tx.one(
+        Order,
+        """
+        UPDATE orders SET status = 'cancelled', reason = $2, version = version + 1
+        WHERE order_id = $1 AND status IN ('created', 'awaiting:payment') RETURNING *
+        """,
+        order_id,
+        reason,
+    )
+
+
+async def expire(tx: Tx, order_id: UUID, cancel_at: datetime, now: datetime) -> Order | None:
+    """The expired order, or None when it was not open, was given more time, or is not due by our own clock."""
+    return await tx.one(
+        Order,
+        """
+        UPDATE orders SET status = 'cancelled', reason = 'expired', version = version + 1
+        WHERE order_id = $1 AND status IN ('created', 'awaiting:payment') AND cancel_at = $2 AND cancel_at <= $3
+        RETURNING *
+        """,
+        order_id,
+        cancel_at,
+        now,
+    )
+
+
+async def expire_overdue(tx: Tx, now: datetime) -> list[Order]:
+    return await tx.all(
+        Order,
+        """
+        UPDATE orders SET status = 'cancelled', reason = 'expired', version = version + 1
+        WHERE order_id IN (
+            SELECT order_id FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at <= $1
+            ORDER BY cancel_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+        RETURNING *
+        """,
+        now,
+    )
+
+
+async def complete(tx: Tx, order_id: UUID, amount_cents: int, currency: str) -> Order | None:
+    """The complete order, or None when it is not waiting for just this amount."""
+    return await tx.one(
+        Order,
+        """
+        UPDATE orders SET status = 'complete', version = version + 1
+        WHERE order_id = $1 AND status = 'awaiting:payment' AND price_cents = $2 AND currency = $3 RETURNING *
+        """,
+        order_id,
+        amount_cents,
+        currency,
+    )
+
+
+async def record_charge(tx: Tx, order_id: UUID, charge_id: UUID) -> None:
+    await tx.run("UPDATE orders SET charge_id = $2 WHERE order_id = $1", order_id, charge_id)
+
+
+async def keep_newest(tx: Tx, ticket: TicketEvent) -> None:
+    """A copy of a ticket, made from any of its events: the newer version wins."""
+    await tx.run(
+        """
+        INSERT INTO ticket_copies AS copy
+            (ticket_id, version, seller_id, title, price_cents, currency, order_id, withdrawn, sold)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (ticket_id) DO UPDATE SET version = excluded.version, seller_id = excluded.seller_id,
+            title = excluded.title, price_cents = excluded.price_cents, currency = excluded.currency,
+            order_id = excluded.order_id, withdrawn = excluded.withdrawn, sold = excluded.sold
+        WHERE copy.version < excluded.version
+        """,
+        ticket.ticket_id,
+        ticket.version,
+        ticket.seller_id,
+        ticket.title,
+        ticket.price_cents,
+        ticket.currency,
+        ticket.order_id,
+        ticket.withdrawn,
+        ticket.sold,
+    )
+
+
+async def ticket_copy(tx: Tx, ticket_id: UUID) -> TicketCopy | None:
+    return await tx.one(TicketCopy, "SELECT * FROM ticket_copies WHERE ticket_id = $1", ticket_id)
+
+
+async def live_order(tx: Tx, ticket_id: UUID) -> Order | None:
+    return await tx.one(
+        Order, "SELECT * FROM orders WHERE ticket_id = $1 AND status NOT IN ('cancelled', 'refunded')", ticket_id
+    )
+
+
+async def open_orders(tx: Tx, user_id: UUID) -> int:
+    count: int = await tx.value(
+        "SELECT count(*) FROM orders WHERE user_id = $1 AND status IN ('created', 'awaiting:payment')", user_id
+    )
+    return count
+
+
+async def get(tx: Tx, order_id: UUID) -> Order | None:
+    return await tx.one(Order, "SELECT * FROM orders WHERE order_id = $1", order_id)
+
+
+async def of_user(tx: Tx, user_id: UUID, limit: int, cursor: str | None) -> list[Order]:
+    """A user's orders, newest first, one more than the limit where there are more. Raises BadInput for a bad cursor."""
+    after = _read_cursor(cursor)
+    return await tx.all(
+        Order,
+        """
+        SELECT * FROM orders
+        WHERE user_id = $1 AND ($2::uuid IS NULL OR (created_at, order_id) < ($3, $2))
+        ORDER BY created_at DESC, order_id DESC LIMIT $4
+        """,
+        user_id,
+        after[1] if after else None,
+        after[0] if after else None,
+        limit + 1,
+    )
+
+
+def cursor_after(order: Order) -> str:
+    """Where the next page begins."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((order.created_at, order.order_id))).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.json.decode(text, type=tuple[datetime, UUID])
+    except (ValueError, msgspec.MsgspecError):
+        raise BadInput(("cursor", "is not one that a list has given")) from None

@@ -1,0 +1,21 @@
+"""Money: one charge per attempt to pay. Nothing is taken unless the order is complete.
+
+owns: charges, and a copy of each order
+publishes: PaymentAuthorized, PaymentFailed, PaymentCreated
+listens to: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted
+"""
+
+from admitone.kit.service import Service
+from admitone.payments.gateway import gateway_of
+from admitone.payments.handlers import handlers
+from admitone.payments.jobs import settle_charges
+from admitone.payments.routes import ROUTES
+
+service = Service(
+    name="payments",
+    prefix="/api/payments",
+    routes=ROUTES,
+    handlers=handlers,
+    jobs=(settle_charges,),
+    provides={"gateway": gateway_of},
+)

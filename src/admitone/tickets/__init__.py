@@ -1,0 +1,12 @@
+"""What is for sale, at which price, and whether a ticket may be changed.
+
+owns: tickets
+publishes: TicketCreated, TicketUpdated, ReservationRefused
+listens to: OrderCreated, OrderCancelled, OrderCompleted
+"""
+
+from admitone.kit.service import Service
+from admitone.tickets.handlers import handlers
+from admitone.tickets.routes import ROUTES
+
+service = Service(name="tickets", prefix="/api/tickets", routes=ROUTES, handlers=handlers)

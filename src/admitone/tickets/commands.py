@@ -1,0 +1,89 @@
+"""The verbs of tickets."""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import msgspec
+
+from admitone.events import OrderEvent, ReservationRefused, TicketCreated, TicketEvent, TicketUpdated
+from admitone.kit.db import Tx
+from admitone.tickets import repository
+from admitone.tickets.model import NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn
+
+
+async def list_ticket(tx: Tx, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime) -> Ticket:
+    """Put a ticket up for sale."""
+    ticket = await repository.insert(tx, uuid4(), seller_id, title, price_cents, currency, now)
+    await tx.emit(_state(ticket, TicketCreated))
+    return ticket
+
+
+async def edit_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int) -> Ticket:
+    """Change title and price. Raises TicketNotFound, NotYourTicket, TicketLocked, TicketSold or TicketWithdrawn."""
+    ticket = await repository.edit(tx, ticket_id, seller_id, title, price_cents)
+    if ticket is None:
+        raise await _why_not(tx, ticket_id, seller_id)
+    await tx.emit(_state(ticket, TicketUpdated))
+    return ticket
+
+
+async def withdraw_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID) -> None:
+    """Take a ticket off the market; a second time changes nothing. Raises as edit_ticket does."""
+    ticket = await repository.withdraw(tx, ticket_id, seller_id)
+    if ticket is not None:
+        await tx.emit(_state(ticket, TicketUpdated))
+        return
+    refusal = await _why_not(tx, ticket_id, seller_id)
+    if not isinstance(refusal, TicketWithdrawn):
+        raise refusal
+
+
+async def lock_ticket(tx: Tx, order: OrderEvent) -> None:
+    """Hold the ticket for this order, unless a newer order was heard of; refuse it if it was made for another ticket than ours is now."""
+    ticket = await repository.lock(tx, order)
+    if ticket is not None:
+        await tx.emit(_state(ticket, TicketUpdated))
+        return
+    refused = await repository.remember_lock(tx, order.ticket_id, order.lock)
+    ticket = await repository.get(tx, order.ticket_id)
+    if ticket is None:
+        raise LookupError(f"order {order.order_id} is for a ticket that never was: {order.ticket_id}")
+    if not refused:
+        return  # A newer order was heard of, or this very one: then it has had its answer.
+    reason = "withdrawn" if ticket.withdrawn or ticket.sold else "price_changed"
+    await tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))
+
+
+async def unlock_ticket(tx: Tx, order: OrderEvent) -> None:
+    """An order has ended without a sale: whoever holds the ticket by that token or an older one holds it no more."""
+    ticket = await repository.unlock(tx, order.ticket_id, order.lock)
+    if ticket is not None:
+        await tx.emit(_state(ticket, TicketUpdated))
+    else:
+        await repository.remember_lock(tx, order.ticket_id, order.lock)
+
+
+async def sell_ticket(tx: Tx, order: OrderEvent) -> None:
+    """The order was paid: the ticket is sold, whatever else was heard before."""
+    ticket = await repository.sell(tx, order.ticket_id, order.order_id, order.lock)
+    if ticket is not None:
+        await tx.emit(_state(ticket, TicketUpdated))
+
+
+async def _why_not(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Exception:
+    ticket = await repository.get(tx, ticket_id)
+    if ticket is None:
+        return TicketNotFound()
+    if ticket.seller_id != seller_id:
+        return TicketNotFound() if ticket.status == "withdrawn" else NotYourTicket()
+    match ticket.status:
+        case "sold":
+            return TicketSold()
+        case "withdrawn":
+            return TicketWithdrawn()
+        case _:
+            return TicketLocked()
+
+
+def _state(ticket: Ticket, event: type[TicketEvent]) -> TicketEvent:
+    return msgspec.convert(ticket, event, from_attributes=True)

@@ -1,0 +1,26 @@
+"""What tickets does about orders. The fencing token decides, never the order of arrival."""
+
+from admitone.events import OrderCancelled, OrderCompleted, OrderCreated
+from admitone.kit.db import Tx
+from admitone.kit.service import Handlers
+from admitone.tickets import commands
+
+handlers = Handlers("tickets")
+
+
+@handlers.on(OrderCreated)
+async def lock_ordered_ticket(event: OrderCreated, tx: Tx) -> None:
+    """A ticket somebody ordered is locked for them."""
+    await commands.lock_ticket(tx, event)
+
+
+@handlers.on(OrderCancelled)
+async def unlock_cancelled_ticket(event: OrderCancelled, tx: Tx) -> None:
+    """A ticket nobody paid for is for sale again."""
+    await commands.unlock_ticket(tx, event)
+
+
+@handlers.on(OrderCompleted)
+async def mark_ticket_sold(event: OrderCompleted, tx: Tx) -> None:
+    """A ticket that was paid for is sold."""
+    await commands.sell_ticket(tx, event)

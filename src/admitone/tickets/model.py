@@ -1,0 +1,114 @@
+"""What a ticket is, and what can be refused."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from admitone.kit.form import Price, Title, major
+from admitone.kit.problem import NotFound, Problem
+
+Sort = Literal["newest", "cheapest"]
+
+
+class TicketForm(Struct):
+    title: Title
+    price: Price
+
+
+class Search(Struct):
+    """What a visitor looks for; nothing given means everything, newest first."""
+
+    q: Annotated[str, Meta(max_length=200, description="must have at most 200 characters")] = ""
+    sort: Sort = "newest"
+    min: Price | None = None
+    max: Price | None = None
+    limit: Annotated[int, Meta(ge=1, le=100, description="must be a whole number from 1 to 100")] = 20
+    cursor: str | None = None
+
+
+class Page(Struct):
+    """How much of a list, and from where on."""
+
+    limit: Annotated[int, Meta(ge=1, le=100, description="must be a whole number from 1 to 100")] = 100
+    cursor: str | None = None
+
+
+class Ticket(Struct, frozen=True, kw_only=True):
+    ticket_id: UUID
+    version: int
+    seller_id: UUID
+    title: str
+    price_cents: int
+    currency: str
+    order_id: UUID | None
+    withdrawn: bool
+    sold: bool
+    lock: int
+    locked_until: datetime | None
+    created_at: datetime
+
+    @property
+    def status(self) -> str:
+        if self.sold:
+            return "sold"
+        if self.withdrawn:
+            return "withdrawn"
+        return "locked" if self.order_id else "available"
+
+
+class TicketView(Struct, frozen=True, rename="camel"):
+    """A ticket as everybody may see it."""
+
+    id: UUID
+    title: str
+    price: float
+    currency: str
+    user_id: UUID
+    order_id: UUID | None
+    status: str
+    locked_until: datetime | None
+    version: int
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> "TicketView":
+        return cls(
+            ticket.ticket_id,
+            ticket.title,
+            major(ticket.price_cents),
+            ticket.currency,
+            ticket.seller_id,
+            ticket.order_id,
+            ticket.status,
+            ticket.locked_until if ticket.status == "locked" else None,
+            ticket.version,
+        )
+
+
+class TicketNotFound(NotFound):
+    """There is no such ticket."""
+
+
+class NotYourTicket(Problem):
+    """Only its seller can change a ticket."""
+
+    status = 403
+
+
+class TicketLocked(Problem):
+    """Somebody is paying for this ticket right now, so it can't be changed."""
+
+    status = 409
+
+
+class TicketSold(Problem):
+    """This ticket is sold."""
+
+    status = 409
+
+
+class TicketWithdrawn(Problem):
+    """This ticket was withdrawn."""
+
+    status = 409

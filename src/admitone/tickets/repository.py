@@ -1,0 +1,181 @@
+"""Every SQL statement of tickets. Each decides by itself, and answers by what it returns."""
+
+import base64
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from admitone.events import OrderEvent
+from admitone.kit.db import Tx
+from admitone.kit.problem import BadInput
+from admitone.tickets.model import Search, Ticket
+
+
+async def insert(
+    tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime
+) -> Ticket:
+    ticket = await tx.one(
+        Ticket,
+        """
+        INSERT INTO tickets (ticket_id, version, seller_id, title, price_cents, currency, created_at)
+        VALUES ($1, 1, $2, $3, $4, $5, $6) RETURNING *
+        """,
+        ticket_id,
+        seller_id,
+        title,
+        price_cents,
+        currency,
+        now,
+    )
+    assert ticket is not None
+    return ticket
+
+
+async def edit(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int) -> Ticket | None:
+    """The changed ticket, or None when it is not this seller's or may not be changed."""
+    return await tx.one(
+        Ticket,
+        """
+        UPDATE tickets SET title = $3, price_cents = $4, version = version + 1
+        WHERE ticket_id = $1 AND seller_id = $2 AND order_id IS NULL AND NOT withdrawn AND NOT sold
+        RETURNING *
+        """,
+        ticket_id,
+        seller_id,
+        title,
+        price_cents,
+    )
+
+
+async def withdraw(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Ticket | None:
+    """The withdrawn ticket, or None when it is not this seller's or may not be changed."""
+    return await tx.one(
+        Ticket,
+        """
+        UPDATE tickets SET withdrawn = true, version = version + 1
+        WHERE ticket_id = $1 AND seller_id = $2 AND order_id IS NULL AND NOT withdrawn AND NOT sold
+        RETURNING *
+        """,
+        ticket_id,
+        seller_id,
+    )
+
+
+async def lock(tx: Tx, order: OrderEvent) -> Ticket | None:
+    """The ticket, held for this order; or None when its token is not newer or the ticket is not what the order says."""
+    return await tx.one(
+        Ticket,
+        """
+        UPDATE tickets SET order_id = $2, lock = $3, locked_until = $4, version = version + 1
+        WHERE ticket_id = $1 AND lock < $3 AND NOT withdrawn AND NOT sold
+            AND title = $5 AND price_cents = $6 AND currency = $7
+        RETURNING *
+        """,
+        order.ticket_id,
+        order.order_id,
+        order.lock,
+        order.cancel_at,
+        order.title,
+        order.price_cents,
+        order.currency,
+    )
+
+
+async def unlock(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
+    """The ticket, free again; or None when nobody held it, or only by a newer token."""
+    return await tx.one(
+        Ticket,
+        """
+        UPDATE tickets SET order_id = NULL, locked_until = NULL, lock = $2, version = version + 1
+        WHERE ticket_id = $1 AND lock <= $2 AND order_id IS NOT NULL
+        RETURNING *
+        """,
+        ticket_id,
+        lock,
+    )
+
+
+async def sell(tx: Tx, ticket_id: UUID, order_id: UUID, lock: int) -> Ticket | None:
+    """The sold ticket; or None when it is sold already, or held by a newer token."""
+    return await tx.one(
+        Ticket,
+        """
+        UPDATE tickets SET sold = true, order_id = $2, locked_until = NULL, lock = $3, version = version + 1
+        WHERE ticket_id = $1 AND lock <= $3 AND NOT sold
+        RETURNING *
+        """,
+        ticket_id,
+        order_id,
+        lock,
+    )
+
+
+async def remember_lock(tx: Tx, ticket_id: UUID, lock: int) -> bool:
+    """Whether this token is the highest yet; it is remembered, so that nothing older counts from now on."""
+    return bool(await tx.run("UPDATE tickets SET lock = $2 WHERE ticket_id = $1 AND lock < $2", ticket_id, lock))
+
+
+async def get(tx: Tx, ticket_id: UUID) -> Ticket | None:
+    return await tx.one(Ticket, "SELECT * FROM tickets WHERE ticket_id = $1", ticket_id)
+
+
+async def search(tx: Tx, wanted: Search) -> list[Ticket]:
+    """Available tickets, one more than the limit where there are more. Raises BadInput for a cursor that is none."""
+    newest = wanted.sort == "newest"
+    after = _read_cursor(wanted.cursor, newest)
+    return await tx.all(
+        Ticket,
+        f"""
+        SELECT * FROM tickets
+        WHERE order_id IS NULL AND NOT withdrawn AND NOT sold
+            AND ($1 = '' OR title ILIKE '%' || $1 || '%')
+            AND ($2::bigint IS NULL OR price_cents >= $2) AND ($3::bigint IS NULL OR price_cents <= $3)
+            AND ($4::uuid IS NULL OR {"(created_at, ticket_id) < ($5, $4)" if newest else "(price_cents, ticket_id) > ($5, $4)"})
+        ORDER BY {"created_at DESC, ticket_id DESC" if newest else "price_cents, ticket_id"} LIMIT $6
+        """,
+        wanted.q.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
+        wanted.min,
+        wanted.max,
+        after[1] if after else None,
+        after[0] if after else None,
+        wanted.limit + 1,
+    )
+
+
+async def of_seller(tx: Tx, seller_id: UUID, limit: int, cursor: str | None) -> list[Ticket]:
+    """A seller's tickets in every state, newest first, one more than the limit where there are more."""
+    after = _read_cursor(cursor, newest=True)
+    return await tx.all(
+        Ticket,
+        """
+        SELECT * FROM tickets
+        WHERE seller_id = $1 AND ($2::uuid IS NULL OR (created_at, ticket_id) < ($3, $2))
+        ORDER BY created_at DESC, ticket_id DESC LIMIT $4
+        """,
+        seller_id,
+        after[1] if after else None,
+        after[0] if after else None,
+        limit + 1,
+    )
+
+
+def cursor_after(ticket: Ticket, newest: bool) -> str:
+    """Where the next page begins."""
+    place = (ticket.created_at if newest else ticket.price_cents, ticket.ticket_id)
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None, newest: bool) -> tuple[datetime | int, UUID] | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        if newest:
+            return msgspec.json.decode(text, type=tuple[datetime, UUID])
+        price_cents, ticket_id = msgspec.json.decode(text, type=tuple[int, UUID])
+        if not 0 <= price_cents < 2**63:
+            raise ValueError(price_cents)
+        return price_cents, ticket_id
+    except (ValueError, msgspec.MsgspecError):
+        raise BadInput(("cursor", "is not one that a list has given, with the same sort")) from None
