@@ -81,7 +81,7 @@ class Dispatcher:
             case "/metrics":
                 return "process", self._metrics
         for prefix, name, app in self.apps:
-            if prefix == "/" or path == prefix or path.startswith(prefix + "/"):
+            if prefix in ("/", path) or path.startswith(prefix + "/"):
                 return name, app
         return "process", self._nothing_here
 

@@ -12,14 +12,17 @@ from typing import Any
 import asyncpg
 import click
 
-from admitone import app
+from admitone import app, flow
+from admitone import journey as story
 from admitone.auth.tokens import make_key, public_key
+from admitone.gateway import gateway as gateway_to
 from admitone.kit import config, log
 from admitone.kit.config import Settings, WrongSettings
+from admitone.kit.db import as_uuid
 from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
 from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
 
-EXPECTED = (WrongSettings, EngineTrouble, MigrationEdited)
+EXPECTED = (WrongSettings, EngineTrouble, MigrationEdited, story.UnknownOrder)
 """What a person can mend: said in one sentence, without a trace."""
 
 
@@ -66,6 +69,20 @@ async def _serve(services: list[Any], settings: Settings, listening: socket.sock
 
 
 @main.command()
+def gateway() -> None:
+    """Hand requests on to services that run apart; ADMITONE_<SERVICE>_URL says where each is."""
+    settings = _settings()
+    log.configure()
+    with _sentences():
+        _run(_gateway(settings, _listen(settings)))
+
+
+async def _gateway(settings: Settings, listening: socket.socket) -> None:
+    async with gateway_to(settings) as dispatcher:
+        await app.serve(dispatcher, listening, lambda: _say(f"gateway: listening at http://{settings.host}:{settings.port}"))
+
+
+@main.command()
 @click.option("--create", is_flag=True, help="First make the missing databases and roles; DATABASE_URL is the administrator's.")
 @click.argument("names", nargs=-1)
 def migrate(create: bool, names: tuple[str, ...]) -> None:
@@ -98,6 +115,30 @@ def keygen(file: Path) -> None:
         click.echo(public_key(file))
 
 
+@main.command()
+@click.option("--markdown", is_flag=True, help="Print docs/events.md instead.")
+def events(markdown: bool) -> None:
+    """Print the map: who says which event, and who listens."""
+    click.echo(flow.markdown() if markdown else "\n".join(flow.lines()), nl=not markdown)
+
+
+@main.command()
+@click.argument("order_id")
+def journey(order_id: str) -> None:
+    """Tell one order's story: what happened, where, when, caused by what, and what is still missing."""
+    settings = _settings()
+    with _sentences():
+        wanted = as_uuid(order_id)
+        if wanted is None:
+            raise WrongSettings(f"{order_id!r} is no order id; an id looks like 7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f.")
+
+        async def work() -> None:
+            steps = await story.steps_of_order(settings_of_run(settings), wanted)
+            click.echo("\n".join(story.tell(wanted, steps)))
+
+        _run(work())
+
+
 def _settings() -> Settings:
     with _sentences():
         return config.load(os.environ)
@@ -115,7 +156,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
-        import uvloop
+        import uvloop  # noqa: PLC0415  (not everywhere to be had)
 
         run: Callable[..., None] = uvloop.run
     except ImportError:

@@ -12,7 +12,7 @@ from admitone.kit.event import Event, published_by
 
 
 @published_by("auth")
-class UserCreated(Event):
+class UserCreated(Event, frozen=True, kw_only=True):
     """Somebody signed up."""
 
     user_id: UUID
@@ -23,7 +23,7 @@ class UserCreated(Event):
 # tickets
 
 
-class TicketEvent(Event):
+class TicketEvent(Event, frozen=True, kw_only=True):
     ticket_id: UUID
     version: int
     seller_id: UUID
@@ -36,17 +36,17 @@ class TicketEvent(Event):
 
 
 @published_by("tickets")
-class TicketCreated(TicketEvent):
+class TicketCreated(TicketEvent, frozen=True):
     """Somebody put a ticket up for sale."""
 
 
 @published_by("tickets")
-class TicketUpdated(TicketEvent):
+class TicketUpdated(TicketEvent, frozen=True):
     """A ticket changed: its price or title, or it was locked for an order, freed, sold or withdrawn."""
 
 
 @published_by("tickets")
-class ReservationRefused(Event):
+class ReservationRefused(Event, frozen=True, kw_only=True):
     """An order can't have the ticket: it was withdrawn, or its price or title is another by now."""
 
     order_id: UUID
@@ -57,7 +57,7 @@ class ReservationRefused(Event):
 # orders
 
 
-class OrderEvent(Event):
+class OrderEvent(Event, frozen=True, kw_only=True):
     order_id: UUID
     version: int
     ticket_id: UUID
@@ -74,22 +74,22 @@ class OrderEvent(Event):
 
 
 @published_by("orders")
-class OrderCreated(OrderEvent):
+class OrderCreated(OrderEvent, frozen=True):
     """A buyer clicked Buy: the ticket is theirs to pay for until expires_at."""
 
 
 @published_by("orders")
-class OrderReserved(OrderEvent):
+class OrderReserved(OrderEvent, frozen=True):
     """The ticket is locked for this order at the price that was clicked; it may be paid from now on."""
 
 
 @published_by("orders")
-class OrderCancelled(OrderEvent):
+class OrderCancelled(OrderEvent, frozen=True):
     """An order ended without a sale; the reason says why. Its ticket is free again."""
 
 
 @published_by("orders")
-class OrderCompleted(OrderEvent):
+class OrderCompleted(OrderEvent, frozen=True):
     """The payment was approved in time: the ticket is sold to this buyer."""
 
 
@@ -97,7 +97,7 @@ class OrderCompleted(OrderEvent):
 
 
 @published_by("expiration")
-class ExpirationComplete(Event):
+class ExpirationComplete(Event, frozen=True, kw_only=True):
     """An order's time is over. Whether that ends it is for orders to decide: it may have been paid."""
 
     order_id: UUID
@@ -108,7 +108,7 @@ class ExpirationComplete(Event):
 
 
 @published_by("payments")
-class PaymentAuthorized(Event):
+class PaymentAuthorized(Event, frozen=True, kw_only=True):
     """The card's bank has approved the amount. Nothing is taken yet."""
 
     charge_id: UUID
@@ -118,7 +118,7 @@ class PaymentAuthorized(Event):
 
 
 @published_by("payments")
-class PaymentFailed(Event):
+class PaymentFailed(Event, frozen=True, kw_only=True):
     """An attempt to pay has ended without money: the card was declined, or the approval was given back."""
 
     charge_id: UUID
@@ -128,7 +128,7 @@ class PaymentFailed(Event):
 
 
 @published_by("payments")
-class PaymentCreated(Event):
+class PaymentCreated(Event, frozen=True, kw_only=True):
     """The money for a completed order was taken."""
 
     charge_id: UUID

@@ -198,7 +198,9 @@ class Engines:
         initdb += ["-A", "scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         initdb += ["--no-instructions", *([] if self.durable else ["--no-sync"])]
         try:
-            done = subprocess.run(initdb, capture_output=True, text=True, cwd=self.folder / "postgres", **self._as_account(None))
+            done = subprocess.run(
+                initdb, check=False, capture_output=True, text=True, cwd=self.folder / "postgres", **self._as_account(None)
+            )
         except (OSError, subprocess.SubprocessError) as error:
             raise EngineTrouble(f"PostgreSQL's initdb can't be run: {error}.") from error
         finally:
@@ -380,7 +382,9 @@ def _account(folder: Path) -> Account | None:
         engines = Engines.__new__(Engines)
         engines.account = account
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            if not subprocess.run([program, "--version"], cwd=folder, capture_output=True, **engines._as_account(None)).returncode:
+            if not subprocess.run(
+                [program, "--version"], check=False, cwd=folder, capture_output=True, **engines._as_account(None)
+            ).returncode:
                 return account
     raise EngineTrouble(
         f"PostgreSQL does not run as root, and the user nobody can't reach {folder}: run this as an ordinary user, "

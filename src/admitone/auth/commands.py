@@ -15,9 +15,7 @@ FAILURE_WINDOW = timedelta(minutes=15)
 
 async def sign_up(tx: Tx, email: str, password_hash: str, now: datetime) -> Session:
     """A new user, signed in. Raises EmailTaken."""
-    user = await repository.insert_user(
-        tx, User(user_id=uuid4(), version=1, email=email, password_hash=password_hash, created_at=now)
-    )
+    user = await repository.insert_user(tx, User(user_id=uuid4(), version=1, email=email, password_hash=password_hash, created_at=now))
     if user is None:
         raise EmailTaken
     await tx.emit(UserCreated(user_id=user.user_id, email=user.email, version=user.version))

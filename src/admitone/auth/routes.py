@@ -36,9 +36,7 @@ async def sign_in(request: AnyRequest, db: Database, signer: Signer, settings: S
 
 
 @post("/refresh", status_code=200)
-async def refresh(
-    request: AnyRequest, db: Database, signer: Signer, settings: Settings, verifier: Verifier
-) -> Response[dict[str, Any]]:
+async def refresh(request: AnyRequest, db: Database, signer: Signer, settings: Settings, verifier: Verifier) -> Response[dict[str, Any]]:
     """Takes a token that has ended, too: what counts is the session behind it."""
     known = verifier.signed_by_us(request.cookies.get(cookie_name(settings.secure), ""))
     if known is None:

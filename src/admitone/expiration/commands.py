@@ -5,12 +5,13 @@ from datetime import datetime
 from admitone.events import ExpirationComplete, OrderEvent
 from admitone.expiration import repository
 from admitone.kit.db import Tx
+from admitone.kit.log import correlation, going_back_to
 
 
 async def follow_order(tx: Tx, order: OrderEvent) -> None:
     """An open order has a timer; one that has ended is forgotten."""
     open_still = order.status in ("created", "awaiting:payment")
-    await repository.set_timer(tx, order.order_id, order.version, order.cancel_at if open_still else None)
+    await repository.set_timer(tx, order.order_id, order.version, order.cancel_at if open_still else None, correlation())
 
 
 async def ring_due_timers(tx: Tx, now: datetime) -> int:
@@ -18,5 +19,6 @@ async def ring_due_timers(tx: Tx, now: datetime) -> int:
     rung = await repository.ring(tx, now)
     for timer in rung:
         assert timer.due is not None
-        await tx.emit(ExpirationComplete(order_id=timer.order_id, cancel_at=timer.due))
+        with going_back_to(timer.correlation_id):
+            await tx.emit(ExpirationComplete(order_id=timer.order_id, cancel_at=timer.due))
     return len(rung)

@@ -13,13 +13,14 @@ class Timer(Struct, frozen=True, kw_only=True):
     version: int
     due: datetime | None
     rung_at: datetime | None
+    correlation_id: UUID
 
 
-async def set_timer(tx: Tx, order_id: UUID, version: int, due: datetime | None) -> None:
+async def set_timer(tx: Tx, order_id: UUID, version: int, due: datetime | None, correlation_id: UUID) -> None:
     """Set, move or forget a timer as an order's event says, if that is newer than what is known."""
     await tx.run(
         """
-        INSERT INTO timers AS timer (order_id, version, due) VALUES ($1, $2, $3)
+        INSERT INTO timers AS timer (order_id, version, due, correlation_id) VALUES ($1, $2, $3, $4)
         ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, due = excluded.due,
             rung_at = CASE WHEN timer.due IS NOT DISTINCT FROM excluded.due THEN timer.rung_at END
         WHERE timer.version < excluded.version
@@ -27,6 +28,7 @@ async def set_timer(tx: Tx, order_id: UUID, version: int, due: datetime | None) 
         order_id,
         version,
         due,
+        correlation_id,
     )
 
 

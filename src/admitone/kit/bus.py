@@ -203,9 +203,7 @@ async def publish(stream: JetStreamContext, row: asyncpg.Record) -> int:
         causation_id=row["causation_id"],
         data=row["data"],
     )
-    ack = await stream.publish(
-        subject(event), msgspec.json.encode(message), stream=STREAM, headers={"Nats-Msg-Id": str(row["event_id"])}
-    )
+    ack = await stream.publish(subject(event), msgspec.json.encode(message), stream=STREAM, headers={"Nats-Msg-Id": str(row["event_id"])})
     listeners = ", ".join(LISTENERS[event]) or "(nobody yet)"
     ids = {name.removesuffix("_id"): str(row["data"][name])[:8] for name in ("order_id", "ticket_id") if row["data"].get(name)}
     PUBLISHED.labels(OWNERS[event], event.__name__).inc()
@@ -222,7 +220,9 @@ async def repair(connection: Connection, stream: JetStreamContext, service: str)
     """
     stride, offset = 1, 0
     while True:
-        row = await connection.fetchrow("SELECT event_id, seq FROM outbox WHERE seq IS NOT NULL ORDER BY seq DESC OFFSET $1 LIMIT 1", offset)
+        row = await connection.fetchrow(
+            "SELECT event_id, seq FROM outbox WHERE seq IS NOT NULL ORDER BY seq DESC OFFSET $1 LIMIT 1", offset
+        )
         if row is None or await _still_there(stream, row["seq"], row["event_id"]):
             break
         offset, stride = offset + stride, stride * 2
@@ -293,9 +293,7 @@ class Consumer:
 
     async def _batches(self, queue: asyncio.Queue[Msg], inbox: str) -> AsyncIterator[list[Msg]]:
         """Whatever has arrived, as soon as something has. Asks for more when the last request is used up or silent."""
-        pull = msgspec.json.encode(
-            {"batch": BATCH, "expires": int(PULL_SECONDS * 1e9), "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9)}
-        )
+        pull = msgspec.json.encode({"batch": BATCH, "expires": int(PULL_SECONDS * 1e9), "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9)})
         wanted = 0
         while True:
             if wanted <= 0:

@@ -48,9 +48,7 @@ def major(cents: int) -> float:
 def read_json(body: bytes, form: type[Form]) -> Form:
     """Raises BadInput, which names every field that is wrong, missing or unknown."""
     try:
-        values = json.loads(
-            body, parse_float=Decimal, parse_int=Decimal, parse_constant=_NotANumber, object_pairs_hook=_without_repetition
-        )
+        values = json.loads(body, parse_float=Decimal, parse_int=Decimal, parse_constant=_NotANumber, object_pairs_hook=_without_repetition)
     except _Repeated as repeated:
         raise BadInput((_printable(str(repeated)), "is given twice")) from repeated
     except (ValueError, RecursionError, InvalidOperation) as error:

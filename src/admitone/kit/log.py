@@ -1,7 +1,9 @@
 """Log lines for a person at a terminal, JSON lines for everything else; each carries its correlation id."""
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +19,16 @@ def correlation() -> UUID:
     return correlation_id.get() or uuid4()
 
 
+@contextlib.contextmanager
+def going_back_to(request: UUID) -> Iterator[None]:
+    """What is said in the block belongs to that request's story, even if a background loop says it."""
+    token = correlation_id.set(request)
+    try:
+        yield
+    finally:
+        correlation_id.reset(token)
+
+
 def configure(stream: Any = sys.stderr) -> None:
     """Set logging up for this process, once."""
     human = stream.isatty()
@@ -28,9 +40,7 @@ def configure(stream: Any = sys.stderr) -> None:
             structlog.processors.ExceptionRenderer()
             if human
             else structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
-            structlog.dev.ConsoleRenderer(pad_event_to=44, pad_level=False)
-            if human
-            else structlog.processors.JSONRenderer(default=str),
+            structlog.dev.ConsoleRenderer(pad_event_to=44, pad_level=False) if human else structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream),

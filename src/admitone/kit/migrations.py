@@ -37,7 +37,9 @@ async def migrate(connection: Connection, service: str) -> list[str]:
                     await connection.execute("INSERT INTO migrations (name, checksum) VALUES ($1, $2)", name, checksum)
                 applied_now.append(name)
             elif applied[name] != checksum:
-                raise MigrationEdited(f"{name} was changed after it had been applied to the database of {service}: put it back and add a new file")
+                raise MigrationEdited(
+                    f"{name} was changed after it had been applied to the database of {service}: put it back and add a new file"
+                )
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
     return applied_now

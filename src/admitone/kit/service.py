@@ -1,6 +1,6 @@
 """What a service is: a name, its tables, its routes, what it hears and what it does by itself."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from admitone.kit.event import LISTENERS, Event
 
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
-Job = Callable[[Database, Settings], Awaitable[None]]
+Job = Callable[[Database, Settings], Coroutine[Any, Any, None]]
 """A background loop: it runs for as long as the service does. When it ends, the process does."""
 
 

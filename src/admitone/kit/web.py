@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from litestar import Litestar, Request, Response, Router
@@ -90,10 +90,9 @@ def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: D
     provided |= {name: make(settings, db) for name, make in service.provides.items()}
     return Litestar(
         route_handlers=[Router(path=service.prefix, route_handlers=list(service.routes))] if service.routes else [],
-        dependencies={name: _always(value) for name, value in provided.items()}
-        | {"visitor": Provide(visitor), "user": Provide(user)},
+        dependencies={name: _always(value) for name, value in provided.items()} | {"visitor": Provide(visitor), "user": Provide(user)},
         before_request=only_our_own_origin,
-        exception_handlers={Exception: as_problem_json, **service.exception_handlers},
+        exception_handlers=cast("Any", {Exception: as_problem_json, **service.exception_handlers}),
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=None,
         logging_config=None,

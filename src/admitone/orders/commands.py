@@ -25,9 +25,7 @@ from admitone.orders.model import (
 MOST_ATTEMPTS = 3
 
 
-async def create_order(
-    tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings, now: datetime
-) -> Order:
+async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings, now: datetime) -> Order:
     """Lock a ticket for a buyer.
 
     Raises TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice or TooManyOpenOrders.

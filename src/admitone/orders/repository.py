@@ -157,15 +157,11 @@ async def ticket_copy(tx: Tx, ticket_id: UUID) -> TicketCopy | None:
 
 
 async def live_order(tx: Tx, ticket_id: UUID) -> Order | None:
-    return await tx.one(
-        Order, "SELECT * FROM orders WHERE ticket_id = $1 AND status NOT IN ('cancelled', 'refunded')", ticket_id
-    )
+    return await tx.one(Order, "SELECT * FROM orders WHERE ticket_id = $1 AND status NOT IN ('cancelled', 'refunded')", ticket_id)
 
 
 async def open_orders(tx: Tx, user_id: UUID) -> int:
-    count: int = await tx.value(
-        "SELECT count(*) FROM orders WHERE user_id = $1 AND status IN ('created', 'awaiting:payment')", user_id
-    )
+    count: int = await tx.value("SELECT count(*) FROM orders WHERE user_id = $1 AND status IN ('created', 'awaiting:payment')", user_id)
     return count
 
 

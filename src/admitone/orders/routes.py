@@ -25,8 +25,7 @@ async def create_order(request: AnyRequest, db: Database, settings: Settings, us
                 order = await commands.create_order(tx, user.id, form.ticket_id, form.price, settings, tx.now)
                 return Response(OrderView.of(order, tx.now), status_code=201)
 
-            answer = await once(tx, request, user, act)
-        return answer
+            return await once(tx, request, user, act)
 
     # A ticket that was just listed, or a price that was just changed, may be on its way to us.
     return await eventually(db, attempt, TicketUnknown, AnotherPrice)

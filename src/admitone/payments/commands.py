@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 from admitone.events import PaymentAuthorized, PaymentCreated, PaymentFailed
 from admitone.kit.db import Tx
+from admitone.kit.log import correlation
 from admitone.kit.problem import Problem
 from admitone.payments import repository
 from admitone.payments.model import (
@@ -23,7 +24,7 @@ async def begin_charge(tx: Tx, order_id: UUID, user_id: UUID, token: str, now: d
 
     Raises OrderNotFound, NotPayableYet, TimeIsUp, OrderCancelled, PaidAlready or PaymentUnderWay.
     """
-    charge = await repository.begin(tx, uuid4(), order_id, user_id, token, now)
+    charge = await repository.begin(tx, uuid4(), order_id, user_id, token, now, correlation())
     if charge is None:
         raise await _why_not(tx, order_id, user_id, now)
     return charge
@@ -64,9 +65,7 @@ async def note_failed(tx: Tx, charge_id: UUID, failure: str) -> None:
     """The attempt has ended without money: declined, or voided."""
     charge = await repository.failed(tx, charge_id, failure)
     if charge is not None:
-        await tx.emit(
-            PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure)
-        )
+        await tx.emit(PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure))
 
 
 async def note_captured(tx: Tx, charge_id: UUID) -> None:

@@ -1,7 +1,7 @@
 """The seam to a card processor, and the processor of test mode."""
 
 import re
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from admitone.kit.config import Settings
 from admitone.kit.db import Database
@@ -34,6 +34,7 @@ class OutcomeUnknown(Exception):
     """No answer, or none that says what happened. Only the same call again can tell."""
 
 
+@runtime_checkable
 class Gateway(Protocol):
     """A card processor. Every call is idempotent by the charge's own key: again means the same answer and one effect.
 

@@ -39,6 +39,7 @@ class Charge(Struct, frozen=True, kw_only=True):
     begun_at: datetime
     stripe_id: str | None
     failure: str | None
+    correlation_id: UUID
 
 
 class ChargeView(Struct, frozen=True):

@@ -8,6 +8,7 @@ import asyncio
 from datetime import timedelta
 
 from admitone.kit.db import Database
+from admitone.kit.log import going_back_to
 from admitone.payments import commands, repository
 from admitone.payments.gateway import Declined, Gateway, OutcomeUnknown
 from admitone.payments.model import VOIDED, Charge
@@ -56,7 +57,8 @@ async def settle(db: Database, gateway: Gateway) -> int:
     still_open = 0
     for step, charge in work:
         try:
-            await step(db, gateway, charge)
+            with going_back_to(charge.correlation_id):
+                await step(db, gateway, charge)
         except (OutcomeUnknown, TimeoutError):
             still_open += 1
     return still_open

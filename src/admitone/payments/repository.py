@@ -29,13 +29,15 @@ async def keep_newest(tx: Tx, order: OrderEvent) -> None:
     )
 
 
-async def begin(tx: Tx, charge_id: UUID, order_id: UUID, user_id: UUID, token: str, now: datetime) -> Charge | None:
+async def begin(tx: Tx, charge_id: UUID, order_id: UUID, user_id: UUID, token: str, now: datetime, correlation_id: UUID) -> Charge | None:
     """The intent to charge this buyer's order, or None when something stands in the way. The indexes see to one at a time."""
     return await tx.one(
         Charge,
         """
-        INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, payment_token, idempotency_key, begun_at)
-        SELECT $1, order_id, 1 + (SELECT count(*) FROM charges WHERE order_id = $2), 'created', price_cents, currency, $4, $5, $6
+        INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, payment_token, idempotency_key,
+                             begun_at, correlation_id)
+        SELECT $1, order_id, 1 + (SELECT count(*) FROM charges WHERE order_id = $2), 'created', price_cents, currency, $4, $5,
+               $6, $8
         FROM order_copies
         WHERE order_id = $2 AND user_id = $3 AND status = 'awaiting:payment' AND expires_at > $6
             AND (SELECT count(*) FROM charges WHERE order_id = $2) < $7
@@ -49,6 +51,7 @@ async def begin(tx: Tx, charge_id: UUID, order_id: UUID, user_id: UUID, token: s
         f"{order_id}:authorize:{charge_id}",
         now,
         MOST_ATTEMPTS,
+        correlation_id,
     )
 
 

@@ -12,9 +12,7 @@ from admitone.kit.problem import BadInput
 from admitone.tickets.model import Search, Ticket
 
 
-async def insert(
-    tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime
-) -> Ticket:
+async def insert(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime) -> Ticket:
     ticket = await tx.one(
         Ticket,
         """

@@ -48,8 +48,7 @@ async def list_ticket(request: AnyRequest, db: Database, settings: Settings, use
             ticket = await commands.list_ticket(tx, user.id, form.title, form.price, settings.currency, tx.now)
             return Response(TicketView.of(ticket), status_code=201)
 
-        answer = await once(tx, request, user, act)
-    return answer
+        return await once(tx, request, user, act)
 
 
 @put("/{ticket_id:str}")

@@ -21,6 +21,7 @@ CREATE TABLE charges (
     begun_at         timestamptz NOT NULL,
     stripe_id        text,
     failure          text,
+    correlation_id   uuid NOT NULL,          -- of the request that began it
     UNIQUE (order_id, attempt),
     CHECK ((status = 'failed') = (failure IS NOT NULL))
 );

@@ -1,0 +1,47 @@
+# make run    open the marketplace at http://localhost:8000
+# make test   every check and test that CI runs
+# make docs   write docs/events.md anew
+# make figures  print memory, idle CPU and latencies (a benchmark, not a test)
+# make lock   resolve the dependencies anew (needs uv)
+
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: run test docs figures lock clean
+
+run: .venv/run
+	@exec $(BIN)/admitone up
+
+test: .venv/test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+docs: .venv/run
+	$(BIN)/admitone events --markdown > docs/events.md
+
+figures: .venv/run
+	$(BIN)/python bench/figures.py
+
+.venv/run: requirements.txt pyproject.toml
+	@echo "Installing into .venv (about half a minute, once) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Admit One needs Python 3.11 or later; set PYTHON to one: make run PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/test: .venv/run requirements-dev.txt
+	@echo "Installing the tools for the tests (about half a minute, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--extra local --group build --output-file requirements.txt pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--extra local --group build --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

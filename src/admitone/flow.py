@@ -1,0 +1,79 @@
+"""The map of events, made from events.py and the handlers: as lines for a terminal, and as docs/events.md."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import msgspec
+
+from admitone.app import SERVICES
+from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS, Event, subject
+
+NAMES = [service.name for service in SERVICES]
+INTENTIONALLY_UNHEARD = {"UserCreated": "notifications will"}
+"""Events that nobody listens to yet, and who is going to. A test fails for any other."""
+
+
+def listeners(event: type[Event]) -> list[str]:
+    """The services that hear an event, in the order in which the house lists them."""
+    return sorted(LISTENERS[event], key=NAMES.index)
+
+
+def lines() -> list[str]:
+    """One line per event: owner, event, listeners."""
+    width = max(len(name) for name in CATALOGUE)
+    return [
+        f"{OWNERS[event]:<10}  {name:<{width}}  ->  {', '.join(listeners(event)) or '(nobody yet)'}" for name, event in CATALOGUE.items()
+    ]
+
+
+def markdown() -> str:
+    """The whole of docs/events.md."""
+    parts = [_HEAD, _diagram(), "\n"]
+    for owner in NAMES:
+        events = [event for event in CATALOGUE.values() if OWNERS[event] == owner]
+        if events:
+            parts.append(f"\n## {owner}\n")
+            parts += [_section(event) for event in events]
+    return "".join(parts)
+
+
+_HEAD = """# Events
+
+Every fact that crosses a boundary: who says it, what it carries, who listens and why. This page is made from
+`src/admitone/events.py` and the handlers by `make docs`; a test fails when it is stale. `admitone events` prints the short
+form, and `admitone journey ORDER_ID` tells which of them happened to one order.
+
+Around each event travels an envelope: `event_id` (UUID), `time`, `correlation_id` (of the request that it all goes back
+to) and `causation_id` (of the event whose handler said this one).
+
+"""
+
+
+def _diagram() -> str:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for event in CATALOGUE.values():
+        for listener in listeners(event):
+            arrows.setdefault((OWNERS[event], listener), []).append(event.__name__)
+    drawn = [f"    {owner} -- {'<br/>'.join(events)} --> {listener}" for (owner, listener), events in arrows.items()]
+    return "\n".join(["```mermaid", "flowchart LR", *drawn, "```"])
+
+
+def _section(event: type[Event]) -> str:
+    text = [f"\n### {event.__name__}\n\n{_sentence(event)}\n\n`{subject(event)}`\n"]
+    text.append("\n| listener | what it does |\n|---|---|\n")
+    text += [f"| {listener} | {_sentence(LISTENERS[event][listener])} |\n" for listener in listeners(event)]
+    if not LISTENERS[event]:
+        text.append(f"| (nobody yet) | {INTENTIONALLY_UNHEARD[event.__name__]} |\n")
+    text.append("\n| field | type |\n|---|---|\n")
+    text += [f"| `{field.name}` | {_type(field.type)} |\n" for field in msgspec.structs.fields(event)]
+    return "".join(text)
+
+
+def _sentence(thing: Any) -> str:
+    return " ".join((inspect.getdoc(thing) or "").split())
+
+
+def _type(of: Any) -> str:
+    parts: Sequence[Any] = get_args(of) or (of,)
+    return " or ".join("null" if part is type(None) else part.__name__ for part in parts)

@@ -1,0 +1,96 @@
+"""The path dispatcher as a process of its own: for services that run apart, where there is no ingress."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+
+from admitone.app import SERVICES, respond
+from admitone.kit.config import Settings, WrongSettings
+from admitone.kit.problem import BodyTooLarge, NotFound, Problem, TryAgain
+from admitone.kit.web import MAX_BODY_BYTES
+
+HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host"}
+
+
+class Gateway:
+    """Hands each request on to the service whose prefix its path has, and the answer back as it comes."""
+
+    def __init__(self, urls: Mapping[str, str], client: httpx.AsyncClient) -> None:
+        self.urls = urls
+        self.client = client
+        self.prefixes = sorted(((s.prefix, s.name) for s in SERVICES if s.routes and s.name in urls), key=lambda entry: -len(entry[0]))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if path == "/healthz":
+            await respond(send, 200, {"healthy": True})
+        elif path == "/readyz":
+            await self._readyz(send)
+        else:
+            for prefix, name in self.prefixes:
+                if prefix in ("/", path) or path.startswith(prefix + "/"):
+                    await self._hand_on(self.urls[name], scope, receive, send)
+                    return
+            await _refuse(send, NotFound())
+
+    async def _hand_on(self, url: str, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > MAX_BODY_BYTES:
+                await _refuse(send, BodyTooLarge())
+                return
+        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
+        request = self.client.build_request(
+            scope["method"],
+            url + scope["raw_path"].decode("latin-1").partition("?")[0] + query,
+            headers=[header for header in scope["headers"] if header[0].lower() not in HOP_BY_HOP],
+            content=body,
+        )
+        try:
+            answer = await self.client.send(request, stream=True)
+        except httpx.HTTPError:
+            await _refuse(send, TryAgain())
+            return
+        try:
+            headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
+            await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+            with contextlib.suppress(httpx.HTTPError):
+                async for chunk in answer.aiter_raw():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            await answer.aclose()
+
+    async def _readyz(self, send: Any) -> None:
+        async def ready(url: str) -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return (await self.client.get(f"{url}/readyz", timeout=2)).status_code == 200
+            return False
+
+        found = dict(zip(self.urls, await asyncio.gather(*(ready(url) for url in self.urls.values())), strict=True))
+        await respond(send, 200 if all(found.values()) else 503, {"ready": all(found.values()), "services": found})
+
+
+@contextlib.asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Raises WrongSettings when nothing says where the services are."""
+    if not settings.service_urls:
+        raise WrongSettings("the gateway needs to know where the services are: set ADMITONE_AUTH_URL, ADMITONE_TICKETS_URL and so on.")
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    async with httpx.AsyncClient(timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, trust_env=False) as client:
+        yield Gateway(settings.service_urls, client)
+
+
+async def _refuse(send: Any, problem: Problem) -> None:
+    await respond(send, problem.status, problem.document(), "application/problem+json")

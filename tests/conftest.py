@@ -1,0 +1,62 @@
+"""Real parts for every test: one PostgreSQL and one NATS for the rehearsals, and a whole house for the flows."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from admitone.app import SERVICES
+from admitone.kit.config import own_database_url
+from admitone.kit.migrations import create_databases, migrate_at
+from admitone.kit.service import Service
+from admitone.kit.testing import Rehearsal, rehearsal
+from admitone.local import Engines
+from house import House
+
+Rehearse = Callable[[Service], AbstractAsyncContextManager[Rehearsal]]
+
+
+@pytest.fixture(scope="session")
+async def engines(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engines]:
+    """PostgreSQL and NATS, with a migrated database for each service."""
+    engines = Engines(reachable(tmp_path_factory.mktemp("engines")), lambda line: None, durable=False)
+    try:
+        engines.start()
+        await engines.ready()
+        names = [service.name for service in SERVICES if service.has_database]
+        await create_databases(engines.database_url, names)
+        for name in names:
+            await migrate_at(own_database_url(engines.database_url, name), name)
+        yield engines
+    finally:
+        engines.stop()
+
+
+@pytest.fixture
+def rehearse(engines: Engines) -> Rehearse:
+    """rehearse(orders.service): that service on stage, on a database of which nothing is kept."""
+    return lambda service: rehearsal(service, own_database_url(engines.database_url, service.name))
+
+
+@pytest.fixture(scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """The whole marketplace in one process, shared by all tests that do it no harm."""
+    async with House(reachable(tmp_path_factory.mktemp("house"))) as house:
+        await house.start()
+        yield house
+
+
+@pytest.fixture
+async def own_house(tmp_path: Path) -> AsyncIterator[House]:
+    """A marketplace of one's own, not started yet: to be set up otherwise, frozen, killed."""
+    async with House(reachable(tmp_path)) as house:
+        yield house
+
+
+def reachable(folder: Path) -> Path:
+    """The engines run as the user nobody when the tests run as root: let that user get there."""
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_mode & 0o700 == 0o700 and "pytest-of" in str(parent):
+            parent.chmod(0o755)
+    return folder

@@ -1,0 +1,28 @@
+"""One sale from end to end, told as it happens. The same on one process and on six."""
+
+import pytest
+from house import House
+
+
+@pytest.mark.parametrize("processes", [1, 6])
+async def test_a_sale_on_one_process_and_on_six(own_house: House, processes: int) -> None:
+    await (own_house.start() if processes == 1 else own_house.start_six())
+    ann, bob, eve = await own_house.people("ann", "bob", "eve")
+
+    ticket = await ann.lists("Front row", 49.90)
+    order = await bob.buys(ticket)
+    assert (await eve.tries_to_buy(ticket)).status_code == 409
+    await bob.sees_order(order, "awaiting:payment")
+    assert (await ann.ticket(ticket))["status"] == "locked"
+    assert (await ann.edits(ticket, "Front row", 1000)).status_code == 409
+    assert ticket["id"] not in [found["id"] for found in (await eve.ask("GET", "/api/tickets")).json()]
+
+    paid = await bob.pays(order)
+    assert paid.status_code == 201, paid.text
+    assert (await bob.order(order))["status"] == "complete"
+    await eve.sees_ticket(ticket, "sold")
+    assert (await bob.cancels(order)).status_code == 409
+
+    await own_house.at_rest()
+    assert [row["status"] for row in await own_house.rows("payments", "SELECT status FROM charges")] == ["completed"]
+    assert [row["status"] for row in await own_house.rows("payments", "SELECT status FROM test_gateway")] == ["captured"]

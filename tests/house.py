@@ -1,0 +1,242 @@
+"""The whole marketplace as its users see it: real processes, real engines, driven over HTTP.
+
+ann, bob = await house.people("ann", "bob")
+ticket = await ann.lists("Front row", 49.90)
+order = await bob.buys(ticket)
+await bob.pays(order)
+assert (await bob.order(order))["status"] == "complete"
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import asyncpg
+import httpx
+
+from admitone.app import SERVICES
+from admitone.kit.config import own_database_url
+from admitone.kit.db import prepare_connection
+from admitone.kit.migrations import create_databases
+from admitone.local import Engines, free_port
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+NAMES = tuple(service.name for service in SERVICES)
+
+
+class House:
+    """Engines of its own, and the services in one process or in six. Everything ends with the block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engines = Engines(folder, lambda line: None, durable=False)
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.settings: dict[str, str] = {}
+
+    async def __aenter__(self) -> "House":
+        self.engines.start()
+        await self.engines.ready()
+        await create_databases(self.engines.database_url, [service.name for service in SERVICES if service.has_database])
+        key = self.folder / "key.pem"
+        made = subprocess.run([sys.executable, "-m", "admitone.cli", "keygen", key], capture_output=True, text=True, check=True)
+        self.settings = {
+            "DATABASE_URL": self.engines.database_url,
+            "NATS_URL": self.engines.nats_url,
+            "ADMITONE_SIGNING_KEY_FILE": str(key),
+            "ADMITONE_PUBLIC_KEYS": made.stdout.strip(),
+            "ADMITONE_PUBLIC_URL": f"http://localhost:{self.port}",
+            "ADMITONE_SERVICES_URL": self.url,
+        }
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+        if self.engines.nats is not None:
+            self.engines.nats.send_signal(signal.SIGCONT)
+        self.engines.stop()
+
+    async def start(self, **settings: str) -> None:
+        """All services in one process."""
+        self._begin("all", ["serve"], self.port, settings)
+        await self.ready()
+
+    async def start_six(self, **settings: str) -> None:
+        """Each service in a process of its own, behind a gateway."""
+        urls = {}
+        for name in NAMES:
+            port = free_port()
+            urls[f"ADMITONE_{name.upper()}_URL"] = f"http://127.0.0.1:{port}"
+            self._begin(name, ["serve", name], port, settings)
+        self._begin("gateway", ["gateway"], self.port, {**settings, **urls})
+        await self.ready()
+
+    def begin_one(self, name: str, **settings: str) -> None:
+        """One more process with just this service."""
+        self._begin(name, ["serve", name], free_port(), settings)
+
+    def _begin(self, name: str, arguments: list[str], port: int, settings: dict[str, str]) -> None:
+        environment = {**os.environ, **self.settings, "ADMITONE_PORT": str(port), **settings}
+        with (self.folder / f"{name}.out").open("ab") as output:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "admitone.cli", *arguments], env=environment, stdout=output, stderr=output
+            )
+
+    def log(self, name: str = "all") -> str:
+        """What a process has written so far."""
+        return (self.folder / f"{name}.out").read_text(errors="replace")
+
+    def kill(self, name: str = "all") -> None:
+        """kill -9, as a power cut would."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def freeze_bus(self) -> None:
+        """The stream hears nothing and says nothing, but its connections stay open."""
+        assert self.engines.nats is not None
+        self.engines.nats.send_signal(signal.SIGSTOP)
+
+    def thaw_bus(self) -> None:
+        assert self.engines.nats is not None
+        self.engines.nats.send_signal(signal.SIGCONT)
+
+    def kill_bus(self) -> None:
+        assert self.engines.nats is not None
+        self.engines.nats.kill()
+        self.engines.nats.wait()
+
+    async def ready(self) -> None:
+        """Wait until everything answers; a process that has ended fails the test with what it said."""
+
+        async def answers() -> bool:
+            for name, process in self.processes.items():
+                assert process.poll() is None, self.log(name)
+            with contextlib.suppress(httpx.HTTPError):
+                async with httpx.AsyncClient() as client:
+                    return (await client.get(f"{self.url}/readyz")).status_code == 200
+            return False
+
+        await eventually(answers, seconds=30)
+
+    async def people(self, *names: str) -> "list[Person]":
+        """Signed-up people, in that order."""
+        return [await Person.signed_up(self.url, name) for name in names]
+
+    async def rows(self, service: str, sql: str, *args: Any) -> list[Json]:
+        """What a service's database holds."""
+        connection = await asyncpg.connect(own_database_url(self.engines.database_url, service))
+        try:
+            await prepare_connection(connection)
+            return [dict(row) for row in await connection.fetch(sql, *args)]
+        finally:
+            await connection.close()
+
+    async def at_rest(self, seconds: float = 20) -> None:
+        """Wait until everything said has been published, and everything published has been heard by all who listen."""
+        from admitone.kit.event import CATALOGUE, LISTENERS
+
+        owners = [service.name for service in SERVICES if service.has_database]
+
+        async def quiet() -> bool:
+            said: dict[Any, str] = {}
+            for owner in owners:
+                for row in await self.rows(owner, "SELECT event_id, event, published_at FROM outbox"):
+                    if row["published_at"] is None:
+                        return False
+                    said[row["event_id"]] = row["event"]
+            for listener in owners:
+                heard = {
+                    row["event_id"] for row in await self.rows(listener, "SELECT event_id FROM inbox UNION SELECT event_id FROM parked")
+                }
+                if any(listener in LISTENERS[CATALOGUE[name]] and event_id not in heard for event_id, name in said.items()):
+                    return False
+            return True
+
+        await eventually(quiet, seconds=seconds)
+
+
+class Person:
+    """Somebody with a browser's worth of cookies. What is refused raises httpx.HTTPStatusError; `ask` never raises."""
+
+    def __init__(self, client: httpx.AsyncClient, id: str, email: str) -> None:
+        self.client = client
+        self.id = id
+        self.email = email
+
+    @classmethod
+    async def signed_up(cls, url: str, name: str) -> "Person":
+        client = httpx.AsyncClient(base_url=url, timeout=15)
+        answer = await client.post(
+            "/api/users/signup", json={"email": f"{name}-{uuid4().hex[:8]}@example.com", "password": "correct horse"}
+        )
+        assert answer.status_code == 201, answer.text
+        return cls(client, **answer.json())
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        return await self.client.request(method, path, json=body, headers=headers)
+
+    async def lists(self, title: str, price: float) -> Json:
+        return _good(await self.ask("POST", "/api/tickets", {"title": title, "price": price}))
+
+    async def edits(self, ticket: Json, title: str, price: float) -> httpx.Response:
+        return await self.ask("PUT", f"/api/tickets/{ticket['id']}", {"title": title, "price": price})
+
+    async def buys(self, ticket: Json) -> Json:
+        return _good(await self.ask("POST", "/api/orders", {"ticketId": ticket["id"]}))
+
+    async def tries_to_buy(self, ticket: Json) -> httpx.Response:
+        return await self.ask("POST", "/api/orders", {"ticketId": ticket["id"]})
+
+    async def pays(self, order: Json, token: str = "tok_visa") -> httpx.Response:
+        return await self.ask("POST", "/api/payments", {"orderId": order["id"], "token": token})
+
+    async def cancels(self, order: Json) -> httpx.Response:
+        return await self.ask("DELETE", f"/api/orders/{order['id']}")
+
+    async def order(self, order: Json) -> Json:
+        return _good(await self.ask("GET", f"/api/orders/{order['id']}"))
+
+    async def ticket(self, ticket: Json) -> Json:
+        return _good(await self.ask("GET", f"/api/tickets/{ticket['id']}"))
+
+    async def sees_order(self, order: Json, status: str, seconds: float = 10) -> Json:
+        """The order, as soon as it has that status."""
+        return await eventually(lambda: _when(self.order(order), status), seconds)
+
+    async def sees_ticket(self, ticket: Json, status: str, seconds: float = 10) -> Json:
+        """The ticket, as soon as it has that status."""
+        return await eventually(lambda: _when(self.ticket(ticket), status), seconds)
+
+
+async def eventually(look: Callable[[], Awaitable[Found]], seconds: float = 10) -> Found:
+    """What `look` finds, as soon as it finds something true. It is asked again and again; the time only ends a failure."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not true within {seconds} s; the last look found {found!r}"
+        await asyncio.sleep(0.02)
+
+
+async def _when(looking: Awaitable[Json], status: str) -> Json:
+    found = await looking
+    return found if found["status"] == status else {}
+
+
+def _good(answer: httpx.Response) -> Json:
+    answer.raise_for_status()
+    body: Json = answer.json()
+    return body
