@@ -1,10 +1,12 @@
 """Real parts for every test: one PostgreSQL and one NATS for the rehearsals, and a whole house for the flows."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from house import House
 
 from admitone.app import SERVICES
 from admitone.kit.config import own_database_url
@@ -12,7 +14,14 @@ from admitone.kit.migrations import create_databases, migrate_at
 from admitone.kit.service import Service
 from admitone.kit.testing import Rehearsal, rehearsal
 from admitone.local import Engines
-from house import House
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that was skipped was not run, and that is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
 
 Rehearse = Callable[[Service], AbstractAsyncContextManager[Rehearsal]]
 

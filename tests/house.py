@@ -15,16 +15,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
+import msgspec
+import nats
 
 from admitone.app import SERVICES
+from admitone.auth.tokens import make_key, public_key
 from admitone.kit.config import own_database_url
 from admitone.kit.db import prepare_connection
+from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message, subject
 from admitone.kit.migrations import create_databases
 from admitone.local import Engines, free_port
 
@@ -42,6 +47,7 @@ class House:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports: dict[str, int] = {}
         self.settings: dict[str, str] = {}
 
     async def __aenter__(self) -> "House":
@@ -49,12 +55,12 @@ class House:
         await self.engines.ready()
         await create_databases(self.engines.database_url, [service.name for service in SERVICES if service.has_database])
         key = self.folder / "key.pem"
-        made = subprocess.run([sys.executable, "-m", "admitone.cli", "keygen", key], capture_output=True, text=True, check=True)
+        make_key(key)
         self.settings = {
             "DATABASE_URL": self.engines.database_url,
             "NATS_URL": self.engines.nats_url,
             "ADMITONE_SIGNING_KEY_FILE": str(key),
-            "ADMITONE_PUBLIC_KEYS": made.stdout.strip(),
+            "ADMITONE_PUBLIC_KEYS": public_key(key),
             "ADMITONE_PUBLIC_URL": f"http://localhost:{self.port}",
             "ADMITONE_SERVICES_URL": self.url,
         }
@@ -74,17 +80,16 @@ class House:
 
     async def start_six(self, **settings: str) -> None:
         """Each service in a process of its own, behind a gateway."""
-        urls = {}
+        self.ports = {name: free_port() for name in NAMES}
+        urls = {f"ADMITONE_{name.upper()}_URL": f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
         for name in NAMES:
-            port = free_port()
-            urls[f"ADMITONE_{name.upper()}_URL"] = f"http://127.0.0.1:{port}"
-            self._begin(name, ["serve", name], port, settings)
+            self.begin_one(name, **settings)
         self._begin("gateway", ["gateway"], self.port, {**settings, **urls})
         await self.ready()
 
     def begin_one(self, name: str, **settings: str) -> None:
-        """One more process with just this service."""
-        self._begin(name, ["serve", name], free_port(), settings)
+        """The process with just this service."""
+        self._begin(name, ["serve", name], self.ports[name], settings)
 
     def _begin(self, name: str, arguments: list[str], port: int, settings: dict[str, str]) -> None:
         environment = {**os.environ, **self.settings, "ADMITONE_PORT": str(port), **settings}
@@ -117,6 +122,29 @@ class House:
         self.engines.nats.kill()
         self.engines.nats.wait()
 
+    def start_bus(self) -> None:
+        self.engines.start_nats()
+
+    async def publish(self, event: Event, event_id: UUID | None = None) -> UUID:
+        """Put an event into the stream by hand, as the network might: late, twice, in any order."""
+        event_id = event_id or uuid4()
+        message = Message(
+            event_id=event_id,
+            event=type(event).__name__,
+            time=datetime.now(UTC),
+            correlation_id=uuid4(),
+            causation_id=None,
+            data=msgspec.to_builtins(event),
+        )
+        await self.publish_bytes(subject(type(event)), msgspec.json.encode(message))
+        return event_id
+
+    async def publish_bytes(self, to: str, data: bytes) -> None:
+        """Put anything at all into the stream."""
+        client = await nats.connect(self.engines.nats_url)
+        await client.jetstream().publish(to, data, headers={"Nats-Msg-Id": str(uuid4())})
+        await client.close()
+
     async def ready(self) -> None:
         """Wait until everything answers; a process that has ended fails the test with what it said."""
 
@@ -145,8 +173,6 @@ class House:
 
     async def at_rest(self, seconds: float = 20) -> None:
         """Wait until everything said has been published, and everything published has been heard by all who listen."""
-        from admitone.kit.event import CATALOGUE, LISTENERS
-
         owners = [service.name for service in SERVICES if service.has_database]
 
         async def quiet() -> bool:
@@ -193,8 +219,13 @@ class Person:
     async def edits(self, ticket: Json, title: str, price: float) -> httpx.Response:
         return await self.ask("PUT", f"/api/tickets/{ticket['id']}", {"title": title, "price": price})
 
+    async def orders(self, ticket: Json) -> Json:
+        """Clicks Buy; the tickets service may not have heard of it yet."""
+        return _good(await self.tries_to_buy(ticket))
+
     async def buys(self, ticket: Json) -> Json:
-        return _good(await self.ask("POST", "/api/orders", {"ticketId": ticket["id"]}))
+        """Clicks Buy, and sees that the order may be paid."""
+        return await self.sees_order(await self.orders(ticket), "awaiting:payment")
 
     async def tries_to_buy(self, ticket: Json) -> httpx.Response:
         return await self.ask("POST", "/api/orders", {"ticketId": ticket["id"]})

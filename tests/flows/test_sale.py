@@ -10,7 +10,7 @@ async def test_a_sale_on_one_process_and_on_six(own_house: House, processes: int
     ann, bob, eve = await own_house.people("ann", "bob", "eve")
 
     ticket = await ann.lists("Front row", 49.90)
-    order = await bob.buys(ticket)
+    order = await bob.orders(ticket)
     assert (await eve.tries_to_buy(ticket)).status_code == 409
     await bob.sees_order(order, "awaiting:payment")
     assert (await ann.ticket(ticket))["status"] == "locked"

@@ -6,7 +6,7 @@ from admitone.expiration import commands, repository
 from admitone.kit.config import Settings
 from admitone.kit.db import TRANSIENT, Database, happened
 
-LONGEST_SLEEP_SECONDS = 5.0
+LONGEST_SLEEP_SECONDS = 1.0
 
 
 async def ring_timers(db: Database, _settings: Settings) -> None:

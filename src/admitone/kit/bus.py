@@ -30,6 +30,8 @@ STREAM = "ADMITONE"
 BATCH = 100
 PUBLISH_TIMEOUT_SECONDS = 2.0
 PULL_SECONDS = 5.0
+ACK_WAIT_SECONDS = 5.0
+"""How long a killed process keeps an event to itself. A batch that takes longer is handled twice, which does no harm."""
 HEARTBEAT_SECONDS = 1.0
 RETRY_DELAYS_SECONDS = (0.2, 1.0, 5.0, 30.0)
 """How long a failing event rests before each new try; when they are used up, it is parked."""
@@ -277,7 +279,7 @@ class Consumer:
                 durable_name=service,
                 deliver_policy=DeliverPolicy.ALL,
                 ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=30,
+                ack_wait=ACK_WAIT_SECONDS,
                 max_deliver=-1,
                 max_ack_pending=1000,
                 filter_subjects=sorted(subject(event) for event in self.handlers.by_event),

@@ -1,0 +1,84 @@
+"""What really happens at the same instant, in transactions that commit."""
+
+import asyncio
+from collections import Counter
+from uuid import uuid4
+
+from databases import OwnDatabase, own_database
+from facts import ANN, BOB, EVE, TICKET, ticket_created
+from house import eventually
+
+from admitone.kit.config import Settings
+from admitone.local import Engines
+from admitone.orders import commands
+from admitone.orders.model import Order, TicketTaken, TooManyOpenOrders
+
+
+async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int = 8) -> Order | type[Exception]:
+    try:
+        async with own.db.transaction() as tx:
+            return await commands.create_order(tx, who, what, None, Settings(max_open_orders=most), tx.now)  # type: ignore[arg-type]
+    except (TicketTaken, TooManyOpenOrders) as refusal:
+        return type(refusal)
+
+
+async def test_of_twenty_who_click_at_once_exactly_one_has_the_ticket(engines: Engines) -> None:
+    async with own_database(engines, "orders") as own:
+        async with own.db.transaction() as tx:
+            await commands.copy_ticket(tx, ticket_created())
+        answers = await asyncio.gather(*(buys(own, uuid4()) for _ in range(20)))
+        assert Counter(answer is TicketTaken for answer in answers) == {True: 19, False: 1}
+        assert len(await own.rows("SELECT 1 FROM orders")) == 1
+        assert len(await own.rows("SELECT 1 FROM outbox")) == 1
+
+
+async def test_the_limit_of_unpaid_orders_holds_for_simultaneous_clicks(engines: Engines) -> None:
+    tickets = [uuid4() for _ in range(12)]
+    async with own_database(engines, "orders") as own:
+        async with own.db.transaction() as tx:
+            for ticket in tickets:
+                await commands.copy_ticket(tx, ticket_created(ticket_id=ticket))
+        answers = await asyncio.gather(*(buys(own, BOB, ticket, most=3) for ticket in tickets))
+        assert Counter(answer is TooManyOpenOrders for answer in answers) == {True: 9, False: 3}
+        assert len(await own.rows("SELECT 1 FROM orders WHERE user_id = $1", BOB)) == 3
+
+
+async def test_an_order_that_has_drawn_anothers_token_draws_again(engines: Engines) -> None:
+    """Bob orders and cancels in a transaction that Eve's order does not see yet: both draw the same token."""
+    async with own_database(engines, "orders") as own:
+        async with own.db.transaction() as tx:
+            await commands.copy_ticket(tx, ticket_created())
+        async with own.db.transaction() as tx:
+            bobs = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
+            await commands.cancel_by_buyer(tx, bobs.order_id, BOB)
+            waiting = asyncio.create_task(buys(own, EVE))
+            blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            await eventually(lambda: own.rows(blocked))
+        eves = await waiting
+        assert isinstance(eves, Order)
+        assert (bobs.lock, eves.lock) == (1, 2)
+
+
+async def test_a_cancel_and_a_completion_at_once_leave_one_end(engines: Engines) -> None:
+    async with own_database(engines, "orders") as own:
+        for _ in range(5):
+            ticket = ticket_created(ticket_id=uuid4())
+            async with own.db.transaction() as tx:
+                await commands.copy_ticket(tx, ticket)
+                order = await commands.create_order(tx, ANN, ticket.ticket_id, None, Settings(), tx.now)
+                await commands.copy_ticket(tx, ticket_created(ticket_id=ticket.ticket_id, version=2, order_id=order.order_id))
+
+            async def cancels(order: Order = order) -> None:
+                async with own.db.transaction() as tx:
+                    await commands.cancel(tx, order.order_id, "by_buyer")
+
+            async def completes(order: Order = order) -> None:
+                async with own.db.transaction() as tx:
+                    await commands.complete(tx, order.order_id, order.price_cents, order.currency)
+
+            await asyncio.gather(cancels(), completes())
+            said = await own.rows("SELECT event FROM outbox WHERE data ->> 'order_id' = $1 ORDER BY id", str(order.order_id))
+            assert [row["event"] for row in said[:2]] == ["OrderCreated", "OrderReserved"]
+            assert [row["event"] for row in said[2:]] in (["OrderCancelled"], ["OrderCompleted"])
+            (row,) = await own.rows("SELECT version FROM orders WHERE order_id = $1", order.order_id)
+            assert row["version"] == 3

@@ -1,0 +1,66 @@
+"""Twice, and in every order: the same holder in the end."""
+
+from uuid import UUID
+
+import pytest
+from conftest import Rehearse
+from delivery import every_order, heard
+from facts import ANN, PRICE, TITLE, A, B, C, order_cancelled, order_completed, order_created
+
+from admitone import tickets
+from admitone.events import OrderEvent, TicketEvent
+from admitone.tickets import commands
+
+
+def story(ticket_id: UUID, name: str) -> tuple[list[OrderEvent], UUID | None, bool]:
+    """What is heard of one ticket; who has it in the end; whether it is sold."""
+    first = {"ticket_id": ticket_id, "order_id": A, "lock": 1}
+    second = {"ticket_id": ticket_id, "order_id": B, "lock": 2}
+    third = {"ticket_id": ticket_id, "order_id": C, "lock": 3}
+    a_came_and_went: list[OrderEvent] = [order_created(**first), order_cancelled(**first)]
+    b_came_and_went: list[OrderEvent] = [order_created(**second), order_cancelled(**second)]
+    return {
+        "one came and went": (a_came_and_went, None, False),
+        "one after the other came and went": (a_came_and_went + b_came_and_went, None, False),
+        "the third holds it": ([*a_came_and_went, *b_came_and_went, order_created(**third)], C, False),
+        "the second bought it": ([*a_came_and_went, order_created(**second), order_completed(**second)], B, True),
+        "the third bought it": ([*a_came_and_went, order_cancelled(**second), order_created(**third), order_completed(**third)], C, True),
+        "the second was refused": ([*a_came_and_went, order_created(**second, price_cents=1), order_cancelled(**second)], None, False),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one came and went",
+        "one after the other came and went",
+        "the third holds it",
+        "the second bought it",
+        "the third bought it",
+        "the second was refused",
+    ],
+)
+async def test_the_same_holder_whatever_came_first(rehearse: Rehearse, name: str) -> None:
+    async with rehearse(tickets.service) as it:
+        ticket = await it.does(commands.list_ticket, ANN, TITLE, PRICE, "USD", it.now)
+        await it.said()
+        events, holder, sold = story(ticket.ticket_id, name)
+        for arrival in every_order(*events):
+            async with heard(it, arrival):
+                (row,) = await it.rows("SELECT order_id, sold, lock, version FROM tickets")
+                assert (row["order_id"], row["sold"], row["lock"]) == (holder, sold, max(event.lock for event in events)), arrival
+                states = [event for event in await it.said() if isinstance(event, TicketEvent)]
+                assert [state.version for state in states] == list(range(2, row["version"] + 1)), arrival
+
+
+async def test_an_edit_in_between_is_either_before_the_lock_or_refused(rehearse: Rehearse) -> None:
+    """A came and went, Ann asks for more, B ordered at the new price: whenever A's events come, B has it at that price."""
+    async with rehearse(tickets.service) as it:
+        ticket = await it.does(commands.list_ticket, ANN, TITLE, PRICE, "USD", it.now)
+        await it.does(commands.edit_ticket, ticket.ticket_id, ANN, TITLE, 9900)
+        old = {"ticket_id": ticket.ticket_id, "order_id": A, "lock": 1}
+        new = {"ticket_id": ticket.ticket_id, "order_id": B, "lock": 2, "price_cents": 9900}
+        for arrival in every_order(order_created(**old), order_cancelled(**old), order_created(**new), order_completed(**new)):
+            async with heard(it, arrival):
+                (row,) = await it.rows("SELECT order_id, sold, price_cents FROM tickets")
+                assert row == {"order_id": B, "sold": True, "price_cents": 9900}, arrival

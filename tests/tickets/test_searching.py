@@ -1,0 +1,96 @@
+"""Which tickets a visitor finds, and in which order."""
+
+from datetime import timedelta
+
+import pytest
+from conftest import Rehearse
+from facts import ANN, BOB, A, order_created
+
+from admitone import tickets
+from admitone.kit.form import Price
+from admitone.kit.problem import BadInput
+from admitone.kit.testing import Rehearsal
+from admitone.tickets import commands, repository
+from admitone.tickets.model import Search, Sort, Ticket
+
+
+async def lists(it: Rehearsal, *titles_and_prices: tuple[str, int]) -> list[Ticket]:
+    """Ann's tickets, a second apart."""
+    listed = []
+    for title, price in titles_and_prices:
+        it.now += timedelta(seconds=1)
+        listed.append(await it.does(commands.list_ticket, ANN, title, price, "USD", it.now))
+    return listed
+
+
+async def found(it: Rehearsal, wanted: Search) -> list[str]:
+    return [ticket.title for ticket in await repository.search(it.tx, wanted)]
+
+
+async def test_the_newest_come_first_unless_the_cheapest_are_wanted(rehearse: Rehearse) -> None:
+    async with rehearse(tickets.service) as it:
+        await lists(it, ("dear", 900), ("cheap", 100), ("middle", 500))
+        assert await found(it, Search()) == ["middle", "cheap", "dear"]
+        assert await found(it, Search(sort="cheapest")) == ["cheap", "middle", "dear"]
+
+
+async def test_only_what_is_available_is_found(rehearse: Rehearse) -> None:
+    async with rehearse(tickets.service) as it:
+        locked, withdrawn, _free = await lists(it, ("locked", 900), ("withdrawn", 100), ("free", 500))
+        await it.hears(order_created(ticket_id=locked.ticket_id, title="locked", price_cents=900))
+        await it.does(commands.withdraw_ticket, withdrawn.ticket_id, ANN)
+        assert await found(it, Search()) == ["free"]
+        assert [ticket.status for ticket in await repository.of_seller(it.tx, ANN, 10, None)] == ["available", "withdrawn", "locked"]
+        assert await repository.of_seller(it.tx, BOB, 10, None) == []
+        assert (await repository.of_seller(it.tx, ANN, 10, None))[2].order_id == A
+
+
+async def test_both_ends_of_a_price_range_belong_to_it(rehearse: Rehearse) -> None:
+    async with rehearse(tickets.service) as it:
+        await lists(it, ("one", 100), ("two", 200), ("three", 300))
+        assert await found(it, Search(min=Price(100), max=Price(200))) == ["two", "one"]
+        assert await found(it, Search(min=Price(201))) == ["three"]
+
+
+@pytest.mark.parametrize(
+    ("q", "titles"),
+    [
+        ("ROW", ["Back row", "Front Row"]),
+        ("100%", ["100% fun"]),
+        ("%", ["100% fun"]),
+        ("_", ["a_b"]),
+        ("\\", ["c\\d"]),
+        (" back ", ["Back row"]),
+        ("'; DROP TABLE tickets; --", []),
+    ],
+)
+async def test_a_search_is_for_just_these_letters(rehearse: Rehearse, q: str, titles: list[str]) -> None:
+    async with rehearse(tickets.service) as it:
+        await lists(it, ("c\\d", 100), ("a_b", 100), ("100% fun", 100), ("Front Row", 100), ("Back row", 100))
+        assert await found(it, Search(q=q)) == titles
+
+
+@pytest.mark.parametrize("sort", ["newest", "cheapest"])
+async def test_pages_follow_each_other_without_gap_or_repetition(rehearse: Rehearse, sort: Sort) -> None:
+    async with rehearse(tickets.service) as it:
+        for _ in range(7):  # All at the same time and price: the id decides.
+            await it.does(commands.list_ticket, ANN, "same", 100, "USD", it.now)
+        everything = [ticket.ticket_id for ticket in await repository.search(it.tx, Search(sort=sort))]
+        paged, cursor = [], None
+        while True:
+            page = await repository.search(it.tx, Search(sort=sort, limit=3, cursor=cursor))
+            paged += [ticket.ticket_id for ticket in page[:3]]
+            if len(page) <= 3:
+                break
+            cursor = repository.cursor_after(page[2], newest=sort == "newest")
+        assert paged == everything
+        assert len(everything) == 7
+
+
+async def test_a_cursor_of_the_other_sort_is_refused(rehearse: Rehearse) -> None:
+    async with rehearse(tickets.service) as it:
+        (ticket,) = await lists(it, ("one", 100))
+        with pytest.raises(BadInput):
+            await found(it, Search(sort="cheapest", cursor=repository.cursor_after(ticket, newest=True)))
+        with pytest.raises(BadInput):
+            await found(it, Search(cursor=repository.cursor_after(ticket, newest=False)))
