@@ -43,14 +43,14 @@ def ticket_created(**changes: Any) -> TicketCreated:
 
 
 def ticket_updated(**changes: Any) -> TicketUpdated:
-    return TicketUpdated(**_ticket(version=2) | changes)
+    return TicketUpdated(**_ticket(**{"version": 2} | changes))
 
 
 def reservation_refused(**changes: Any) -> ReservationRefused:
     return ReservationRefused(**{"order_id": A, "ticket_id": TICKET, "reason": "price_changed"} | changes)
 
 
-def _order(version: int, status: str, **changes: Any) -> dict[str, Any]:
+def _order(version: int, status: str, /, **changes: Any) -> dict[str, Any]:
     state = {"order_id": A, "version": version, "ticket_id": TICKET, "user_id": BOB, "status": status, "reason": None}
     state |= {"title": TITLE, "price_cents": PRICE, "currency": "USD", "lock": 1}
     return state | {"expires_at": EXPIRES_AT, "cancel_at": CANCEL_AT, "extended": False} | changes
@@ -65,7 +65,7 @@ def order_reserved(**changes: Any) -> OrderReserved:
 
 
 def order_cancelled(**changes: Any) -> OrderCancelled:
-    return OrderCancelled(**_order(3, "cancelled", reason="by_buyer") | changes)
+    return OrderCancelled(**_order(3, "cancelled", **{"reason": "by_buyer"} | changes))
 
 
 def order_completed(**changes: Any) -> OrderCompleted:

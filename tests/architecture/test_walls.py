@@ -50,7 +50,7 @@ def test_an_event_has_an_owner_a_sentence_and_somebody_who_listens(event: str) -
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_the_docstring_of_a_service_tells_the_truth(service: Service) -> None:
-    told = __import__(f"admitone.{service.name}", fromlist=["service"]).__doc__
+    told = __import__(f"admitone.{service.name}", fromlist=["service"]).__doc__ or ""
     says = re.search(r"^publishes: (.*)$", told, re.M)
     hears = re.search(r"^listens to: (.*)$", told, re.M)
     assert says, f"admitone/{service.name}/__init__.py does not say what it publishes"

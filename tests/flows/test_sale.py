@@ -1,5 +1,11 @@
 """One sale from end to end, told as it happens. The same on one process and on six."""
 
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from house import House
 
@@ -26,3 +32,18 @@ async def test_a_sale_on_one_process_and_on_six(own_house: House, processes: int
     await own_house.at_rest()
     assert [row["status"] for row in await own_house.rows("payments", "SELECT status FROM charges")] == ["completed"]
     assert [row["status"] for row in await own_house.rows("payments", "SELECT status FROM test_gateway")] == ["captured"]
+
+
+async def test_the_sale_in_the_readme_works_as_it_stands(house: House) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    script = readme.partition("## A sale with curl")[2].partition("```sh\n")[2].partition("```")[0]
+    script = script.replace("http://localhost:8000", house.url).replace(".venv/bin/admitone", f"{sys.executable} -m admitone.cli")
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-e", "-c", script, env={**os.environ, **house.settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    assert '"Ticket taken"' in output
+    assert '"Ticket locked"' in output
+    assert '"status":"complete"' in output
+    assert "It is complete." in output
