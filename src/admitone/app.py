@@ -81,7 +81,7 @@ class Dispatcher:
             case "/metrics":
                 return "process", self._metrics
         for prefix, name, app in self.apps:
-            if prefix in ("/", path) or path.startswith(prefix + "/"):
+            if is_under(prefix, path):
                 return name, app
         return "process", self._nothing_here
 
@@ -98,6 +98,13 @@ class Dispatcher:
 
     async def _nothing_here(self, _scope: Any, _receive: Any, send: Any) -> None:
         await respond(send, 404, NotFound().document(), "application/problem+json")
+
+
+def is_under(prefix: str, path: str) -> bool:
+    """Whether a path belongs to a service. The pages have every path but the API's."""
+    if prefix == "/":
+        return not path.startswith("/api/")
+    return path == prefix or path.startswith(prefix + "/")
 
 
 async def respond(send: Any, status: int, body: Any, content_type: str = "application/json") -> None:

@@ -17,12 +17,13 @@ from admitone import journey as story
 from admitone.auth.tokens import make_key, public_key
 from admitone.gateway import gateway as gateway_to
 from admitone.kit import config, log
+from admitone.kit.bus import BusClosed
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.db import as_uuid
 from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
 from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
 
-EXPECTED = (WrongSettings, EngineTrouble, MigrationEdited, story.UnknownOrder)
+EXPECTED = (WrongSettings, EngineTrouble, MigrationEdited, BusClosed, story.UnknownOrder)
 """What a person can mend: said in one sentence, without a trace."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from admitone.app import SERVICES, respond
+from admitone.app import SERVICES, is_under, respond
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.problem import BodyTooLarge, NotFound, Problem, TryAgain
 from admitone.kit.web import MAX_BODY_BYTES
@@ -33,7 +33,7 @@ class Gateway:
             await self._readyz(send)
         else:
             for prefix, name in self.prefixes:
-                if prefix in ("/", path) or path.startswith(prefix + "/"):
+                if is_under(prefix, path):
                     await self._hand_on(self.urls[name], scope, receive, send)
                     return
             await _refuse(send, NotFound())

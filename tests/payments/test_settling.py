@@ -13,8 +13,8 @@ from admitone.events import OrderEvent
 from admitone.kit.db import Connection
 from admitone.kit.testing import NOON
 from admitone.local import Engines
-from admitone.payments import commands, processing
-from admitone.payments.gateway import Declined, Gateway, OutcomeUnknown, TestGateway
+from admitone.payments import commands, gateway, processing
+from admitone.payments.gateway import Declined, Gateway, OutcomeUnknown
 from admitone.payments.handlers import copy_order
 from admitone.payments.model import Charge, PaymentUnderWay
 
@@ -105,7 +105,7 @@ async def stage(engines: Engines) -> AsyncIterator[Scene]:
 async def scene(stage: Scene) -> Scene:
     await stage.own.db.pool.execute("TRUNCATE order_copies, charges, test_gateway, outbox")
     stage.now = NOON
-    stage.processor = Unreliable(TestGateway(stage.own.db))
+    stage.processor = Unreliable(gateway.TestGateway(stage.own.db))
     return stage
 
 
@@ -263,7 +263,7 @@ async def test_the_test_processor_gives_the_same_answer_to_the_same_key(scene: S
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.begins(order.order_id)
-    processor = TestGateway(scene.own.db)
+    processor = gateway.TestGateway(scene.own.db)
     assert await processor.authorize(charge) == await processor.authorize(charge)
     await processor.capture(charge)
     await processor.capture(charge)
@@ -278,4 +278,4 @@ async def test_the_test_processor_declines_the_same_key_again(scene: Scene) -> N
     charge = await scene.begins(order.order_id, "4000 0000 0000 9995")
     for _ in range(2):
         with pytest.raises(Declined, match="insufficient_funds"):
-            await TestGateway(scene.own.db).authorize(charge)
+            await gateway.TestGateway(scene.own.db).authorize(charge)

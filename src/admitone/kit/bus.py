@@ -6,6 +6,7 @@ In:  `Consumer` hands events to the handlers in order, a batch in one transactio
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -57,11 +58,9 @@ class Bus:
         self.age = 0
         """Rises whenever what we know of the stream may have become untrue: it may have lost something."""
         self.client = Client()
+        self.stream: JetStreamContext = self.client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
         self.closed = asyncio.Event()
-
-    @property
-    def stream(self) -> JetStreamContext:
-        return self.client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
+        self._complained_at = -60.0
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator["Bus"]:
@@ -78,7 +77,10 @@ class Bus:
         async def closed() -> None:
             self.closed.set()
 
-        async def quiet(_error: Exception) -> None: ...
+        async def trouble(error: Exception) -> None:
+            if time.monotonic() - self._complained_at > 30:
+                self._complained_at = time.monotonic()
+                log.warning("the event bus can't be reached", service=self.service, error=repr(error))
 
         await self.client.connect(
             self.url,
@@ -91,7 +93,7 @@ class Bus:
             reconnected_cb=reconnected,
             disconnected_cb=disconnected,
             closed_cb=closed,
-            error_cb=quiet,
+            error_cb=trouble,
         )
         try:
             await self.ensure_stream()

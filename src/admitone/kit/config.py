@@ -146,16 +146,20 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 def _public_url(text: str) -> str:
     url = urlsplit(_url("http", "https")(text))
-    if url.path or url.query or url.fragment:
-        raise ValueError(f"must be an address without a path, such as https://tickets.example, not {text[:80]!r}")
+    if url.path or url.query or url.fragment or "@" in url.netloc:
+        raise ValueError("must be an address without a user or a path, such as https://tickets.example")
     if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1"):
         raise ValueError("must begin with https:// for any host but localhost: cookies travel with it")
     return f"{url.scheme}://{url.netloc}"
 
 
 def _file(text: str) -> Path:
-    if not Path(text).is_file():
-        raise ValueError(f"names no file: {text[:200]!r}")
+    try:
+        found = Path(text).is_file()
+    except OSError:
+        found = False
+    if not found:  # The value may be the key itself: it is not repeated.
+        raise ValueError("must be the name of a file that is there")
     return Path(text)
 
 

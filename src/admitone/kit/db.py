@@ -160,13 +160,14 @@ async def connected(service: str, url: str, clock: Clock = database_clock) -> As
 
 
 async def prepare_connection(connection: Connection) -> None:
-    """Teach a connection to give and take jsonb as plain Python values."""
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=lambda value: msgspec.json.encode(value).decode(),
-        decoder=lambda text: msgspec.json.decode(text),
-    )
+    """Teach a connection to give and take JSON as plain Python values."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name,
+            schema="pg_catalog",
+            encoder=lambda value: msgspec.json.encode(value).decode(),
+            decoder=lambda text: msgspec.json.decode(text),
+        )
 
 
 def as_uuid(text: str) -> UUID | None:

@@ -32,12 +32,12 @@ class Price(int):
         if not isinstance(value, Decimal):
             raise ValueError(value)
         try:
-            cents = (value * 100).to_integral_exact() if -1 <= value <= 1_000_000 else None
+            whole_cents = value.quantize(Decimal("0.01")) if -1 <= value <= 1_000_000 else None
         except InvalidOperation as error:
             raise ValueError(value) from error
-        if cents is None or cents != value * 100 or not 50 <= cents <= 99_999_999:
+        if whole_cents is None or whole_cents != value or not 50 <= whole_cents * 100 <= 99_999_999:
             raise ValueError(value)
-        return cls(int(cents))
+        return cls(int(whole_cents * 100))
 
 
 def major(cents: int) -> float:
@@ -48,7 +48,7 @@ def major(cents: int) -> float:
 def read_json(body: bytes, form: type[Form]) -> Form:
     """Raises BadInput, which names every field that is wrong, missing or unknown."""
     try:
-        values = json.loads(body, parse_float=Decimal, parse_int=Decimal, parse_constant=_NotANumber, object_pairs_hook=_without_repetition)
+        values = json.loads(body, parse_float=_number, parse_int=_number, parse_constant=_NotANumber, object_pairs_hook=_without_repetition)
     except _Repeated as repeated:
         raise BadInput((_printable(str(repeated)), "is given twice")) from repeated
     except (ValueError, RecursionError, InvalidOperation) as error:
@@ -97,7 +97,7 @@ def _rule(wanted: Any) -> str:
             return Price.description
         if part is UUID:
             return "must be an id"
-        if get_origin(part) is Annotated:
+        if part is not wanted and get_origin(part) is Annotated:
             return _rule(part)
     choices = [str(choice) for choice in get_args(wanted) if isinstance(choice, str)]
     return f"must be one of {', '.join(choices)}" if choices else "must be text" if wanted is str else "can't be used"
@@ -112,6 +112,13 @@ def _storable(text: str) -> bool:
 
 def _printable(name: str) -> str:
     return name[:100].encode("utf-8", "replace").decode()
+
+
+def _number(text: str) -> object:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # An exponent beyond all bounds.
+        return _NotANumber(text)
 
 
 class _NotANumber:

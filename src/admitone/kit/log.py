@@ -47,6 +47,7 @@ def configure(stream: Any = sys.stderr) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=stream, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
+    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)  # It tells of every try to reconnect, with a trace.
 
 
 def _add_correlation(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

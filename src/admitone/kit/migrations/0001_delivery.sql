@@ -42,6 +42,6 @@ CREATE TABLE idempotency (
     body_hash   bytea NOT NULL,
     created_at  timestamptz NOT NULL,
     status      integer,
-    body        jsonb,
+    body        json,      -- not jsonb: the answer keeps its order
     PRIMARY KEY (user_id, route, key)
 );

@@ -1,0 +1,59 @@
+"""Migrations: each once, however many processes start; a file that was applied is never edited."""
+
+import asyncio
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from databases import empty_database
+
+from admitone.kit.config import own_database_url
+from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
+from admitone.local import Engines
+
+
+async def test_many_processes_that_start_at_once_apply_each_migration_once(engines: Engines) -> None:
+    async with empty_database(engines) as url:
+        applied = await asyncio.gather(*(migrate_at(url, "orders") for _ in range(4)))
+        assert sorted(applied, key=len)[:3] == [[], [], []]
+        everything = max(applied, key=len)
+        assert everything[0].startswith("kit/")
+        assert everything[-1].startswith("orders/")
+        assert await migrate_at(url, "orders") == []
+        connection = await asyncpg.connect(url)
+        assert [row["name"] for row in await connection.fetch("SELECT name FROM migrations ORDER BY applied_at, name")] == everything
+        await connection.close()
+
+
+async def test_a_file_that_was_edited_after_it_was_applied_is_refused(engines: Engines) -> None:
+    async with empty_database(engines) as url:
+        name = (await migrate_at(url, "orders"))[-1]
+        connection = await asyncpg.connect(url)
+        await connection.execute("UPDATE migrations SET checksum = md5('what it was before') WHERE name = $1", name)
+        await connection.close()
+        with pytest.raises(MigrationEdited, match=name):
+            await migrate_at(url, "orders")
+        with pytest.raises(MigrationEdited):  # And the lock was given back.
+            await asyncio.wait_for(migrate_at(url, "orders"), 5)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(engines: Engines) -> None:
+    async with empty_database(engines) as url:
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE orders (in_the_way integer)")
+        with pytest.raises(asyncpg.DuplicateTableError):
+            await migrate_at(url, "orders")
+        assert await connection.fetchval("SELECT to_regclass('ticket_copies')") is None
+        await connection.execute("DROP TABLE orders")
+        assert all(name.startswith("orders/") for name in await migrate_at(url, "orders"))
+        await connection.close()
+
+
+async def test_databases_are_made_once_and_a_role_gets_only_into_its_own(engines: Engines) -> None:
+    await create_databases(engines.database_url, ["orders", "tickets"])
+    own = own_database_url(engines.database_url, "orders")
+    connection = await asyncpg.connect(own)
+    assert await connection.fetchval("SELECT current_user") == "orders"
+    await connection.close()
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await asyncpg.connect(urlunsplit(urlsplit(own)._replace(path="/tickets")))

@@ -1,0 +1,114 @@
+"""Settings come from the environment; what is wrong is said at the start, all at once, and no secret with it."""
+
+from pathlib import Path
+
+import pytest
+
+from admitone.kit.config import Settings, WrongSettings, load, own_database_url
+
+WRONG = {
+    "ADMITONE_PORT": ["0", "65536", "-1", "8000.0", "http", " 8000", "١"],
+    "ADMITONE_PUBLIC_URL": [
+        "tickets.example",
+        "ftp://tickets.example",
+        "http://tickets.example",
+        "https://tickets.example/shop",
+        "https://",
+        "https://x:99999",
+    ],
+    "DATABASE_URL": ["mysql://x/y", "postgresql://", "localhost:5432", "postgresql://x:port/y"],
+    "NATS_URL": ["http://x", "nats://", "4222"],
+    "ADMITONE_ORDERS_DATABASE_URL": ["mysql://x/y"],
+    "ADMITONE_PAYMENTS_NATS_URL": ["x"],
+    "ADMITONE_SERVICES_URL": ["nats://x", "x"],
+    "ADMITONE_WEB_URL": ["x"],
+    "ADMITONE_SIGNING_KEY_FILE": ["/no/such/file", "/", "x" * 5000],
+    "ADMITONE_PUBLIC_KEYS": ["x", "AAAA", "!" * 43, "A" * 43 + ",short"],
+    "ADMITONE_ORDER_WINDOW_SECONDS": ["0", "-1", "1.5", "86401", "a while", "1e3"],
+    "ADMITONE_SETTLE_SECONDS": ["0", "3601", "x"],
+    "ADMITONE_MAX_OPEN_ORDERS": ["0", "1001", "x"],
+    "ADMITONE_CURRENCY": ["usd", "US", "DOLLAR", "€€€"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(WrongSettings, match=name):
+        load({name: value})
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(WrongSettings) as wrong:
+        load({name: values[0] for name, values in WRONG.items()})
+    assert [name for name in WRONG if name not in str(wrong.value)] == []
+
+
+SECRET = "hunter2swordfish"
+HOLDING_A_SECRET = [
+    ("DATABASE_URL", f"mysql://ann:{SECRET}@db/x"),
+    ("DATABASE_URL", f"postgresql://ann:{SECRET}@db:port/x"),
+    ("NATS_URL", f"https://ann:{SECRET}@bus"),
+    ("ADMITONE_ORDERS_DATABASE_URL", f"ann:{SECRET}@db"),
+    ("ADMITONE_AUTH_NATS_URL", f"ann:{SECRET}@bus"),
+    ("ADMITONE_SERVICES_URL", f"ann:{SECRET}@gateway"),
+    ("ADMITONE_PUBLIC_URL", f"https://ann:{SECRET}@tickets.example/shop"),
+    ("ADMITONE_SIGNING_KEY_FILE", f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----"),
+    ("ADMITONE_PUBLIC_KEYS", SECRET),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), HOLDING_A_SECRET)
+def test_a_secret_is_never_repeated(name: str, value: str) -> None:
+    with pytest.raises(WrongSettings, match=name) as wrong:
+        load({name: value})
+    assert SECRET not in str(wrong.value)
+
+
+def test_settings_are_never_printed_whole() -> None:
+    settings = load({"DATABASE_URL": f"postgresql://ann:{SECRET}@db/x"})
+    assert SECRET not in repr(settings) + str(settings)
+
+
+def test_nothing_set_means_the_laptop() -> None:
+    assert load({}) == Settings()
+    assert load({"ADMITONE_PORT": ""}).port == 8000
+
+
+def test_the_public_address_decides_over_cookies_and_origins() -> None:
+    public = load({"ADMITONE_PUBLIC_URL": "https://tickets.example/"})
+    assert (public.public_url, public.secure) == ("https://tickets.example", True)
+    assert public.origins == {"https://tickets.example"}
+    laptop = load({"ADMITONE_PORT": "8100"})
+    assert (laptop.public_url, laptop.secure) == ("http://localhost:8100", False)
+    assert laptop.origins == {"http://localhost:8100", "http://127.0.0.1:8100"}
+
+
+def test_a_service_has_a_database_and_a_role_of_its_own() -> None:
+    settings = load({"DATABASE_URL": "postgresql://admin:pw@db:5433/postgres?sslmode=require"})
+    orders, tickets = settings.database_url_of("orders"), settings.database_url_of("tickets")
+    assert orders.startswith("postgresql://orders:")
+    assert orders.endswith("@db:5433/orders?sslmode=require")
+    assert own_database_url("postgresql://admin:other@db:5433/postgres", "orders") != orders
+    assert orders.split("@")[0].split(":")[2] != tickets.split("@")[0].split(":")[2]
+    assert "pw" not in orders.replace("sslmode", "").split("@")[0].split(":")
+
+
+def test_a_services_own_address_is_taken_before_the_common_one() -> None:
+    settings = load(
+        {"DATABASE_URL": "postgresql://a:b@db/x", "ADMITONE_ORDERS_DATABASE_URL": "postgresql://o:p@own/orders", "NATS_URL": "nats://bus"}
+    )
+    assert settings.database_url_of("orders") == "postgresql://o:p@own/orders"
+    assert settings.nats_url_of("orders") == "nats://bus"
+
+
+def test_a_service_without_an_address_says_what_to_set() -> None:
+    with pytest.raises(WrongSettings, match="ADMITONE_ORDERS_DATABASE_URL"):
+        load({}).database_url_of("orders")
+    with pytest.raises(WrongSettings, match="ADMITONE_ORDERS_NATS_URL"):
+        load({}).nats_url_of("orders")
+
+
+def test_a_signing_key_that_is_there_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    file.write_text("x")
+    assert load({"ADMITONE_SIGNING_KEY_FILE": str(file)}).signing_key_file == file

@@ -1,0 +1,73 @@
+"""Rows change and events are said together, or neither."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from databases import OwnDatabase, own_database
+from facts import order_created, payment_created, ticket_created
+
+from admitone.kit.event import Event
+from admitone.kit.log import causation_id, going_back_to
+from admitone.local import Engines
+
+
+class Crash(Exception):
+    """Something goes wrong in the middle."""
+
+
+@pytest.fixture(scope="module")
+async def own(engines: Engines) -> AsyncIterator[OwnDatabase]:
+    async with own_database(engines, "orders") as own:
+        yield own
+
+
+async def test_what_is_said_is_in_the_outbox_after_the_commit(own: OwnDatabase) -> None:
+    request, cause = uuid4(), uuid4()
+    event = order_created(order_id=uuid4())
+    token = causation_id.set(cause)
+    emitted = own.db.emitted.next()
+    with going_back_to(request):
+        async with own.db.transaction() as tx:
+            await tx.emit(event)
+            assert not emitted.is_set()
+    causation_id.reset(token)
+    (row,) = await own.rows("SELECT * FROM outbox WHERE data ->> 'order_id' = $1", str(event.order_id))
+    assert (row["event"], row["correlation_id"], row["causation_id"]) == ("OrderCreated", request, cause)
+    assert (row["published_at"], row["seq"], row["created_at"]) == (None, None, tx.now)
+    assert emitted.is_set()
+
+
+async def test_a_rolled_back_transaction_has_said_nothing(own: OwnDatabase) -> None:
+    event = order_created(order_id=uuid4())
+    emitted, committed = own.db.emitted.next(), own.db.committed.next()
+    with pytest.raises(Crash):
+        async with own.db.transaction() as tx:
+            await tx.emit(event)
+            raise Crash
+    assert await own.rows("SELECT 1 FROM outbox WHERE data ->> 'order_id' = $1", str(event.order_id)) == []
+    assert not emitted.is_set()
+    assert not committed.is_set()
+
+
+@pytest.mark.parametrize("foreign", [ticket_created(), payment_created()])
+async def test_a_service_may_not_say_what_another_owns(own: OwnDatabase, foreign: Event) -> None:
+    with pytest.raises(PermissionError, match=type(foreign).__name__):
+        async with own.db.transaction() as tx:
+            await tx.emit(foreign)
+    assert await own.rows("SELECT 1 FROM outbox WHERE event = $1", type(foreign).__name__) == []
+
+
+async def test_an_event_that_nobody_has_entered_in_the_catalogue_may_not_be_said(own: OwnDatabase) -> None:
+    class Surprise(Event):
+        """Nobody owns this."""
+
+    with pytest.raises(PermissionError):
+        async with own.db.transaction() as tx:
+            await tx.emit(Surprise())
+
+
+async def test_a_transaction_has_one_time_from_its_databases_clock(own: OwnDatabase) -> None:
+    async with own.db.transaction() as tx:
+        assert await tx.value("SELECT $1 BETWEEN now() - interval '1 minute' AND clock_timestamp()", tx.now)
+        assert tx.now.utcoffset() is not None
