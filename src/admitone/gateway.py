@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -88,7 +89,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     if not settings.service_urls:
         raise WrongSettings("the gateway needs to know where the services are: set ADMITONE_AUTH_URL, ADMITONE_TICKETS_URL and so on.")
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-    async with httpx.AsyncClient(timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, trust_env=False) as client:
+    nobodys_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # Or one visitor's session would be sent on with another's.
+    async with httpx.AsyncClient(
+        timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, cookies=nobodys_cookies, trust_env=False
+    ) as client:
         yield Gateway(settings.service_urls, client)
 
 

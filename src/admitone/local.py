@@ -199,7 +199,7 @@ class Engines:
         initdb += ["--no-instructions", *([] if self.durable else ["--no-sync"])]
         try:
             done = subprocess.run(
-                initdb, check=False, capture_output=True, text=True, cwd=self.folder / "postgres", **self._as_account(None)
+                initdb, check=False, capture_output=True, text=True, cwd=self.folder / "postgres", **as_account(self.account, None)
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise EngineTrouble(f"PostgreSQL's initdb can't be run: {error}.") from error
@@ -220,7 +220,7 @@ class Engines:
                     stderr=log_file,
                     cwd=self.folder / name,
                     start_new_session=True,
-                    **self._as_account(death_signal),
+                    **as_account(self.account, death_signal),
                 )
             except (OSError, subprocess.SubprocessError) as error:
                 raise EngineTrouble(f"{arguments[0]} can't be started: {error}.") from error
@@ -230,21 +230,6 @@ class Engines:
         if file.exists() and file.stat().st_size > 10_000_000:
             file.replace(file.with_suffix(".log.1"))
         return file.open("ab")
-
-    def _as_account(self, death_signal: int | None) -> dict[str, Any]:
-        """Popen's arguments for the engines' account. The user is changed first: that would clear the death signal."""
-        account, parent = self.account, os.getpid()
-
-        def prepare() -> None:
-            if account is not None and account.namespace:
-                _enter_namespace(account)
-            if death_signal is not None:
-                _die_with(parent, death_signal)
-
-        drop: dict[str, Any] = {}
-        if account is not None and not account.namespace:
-            drop = {"user": account.uid, "group": account.gid, "extra_groups": []}
-        return {"preexec_fn": prepare, **drop}
 
     def _own(self, path: Path) -> None:
         """Make sure that the folder (or file) is there and belongs to the engines' account."""
@@ -376,20 +361,32 @@ def _account(folder: Path) -> Account | None:
     """Whom the engines run as; None for whoever we are. Raises EngineTrouble when root finds no way."""
     if os.geteuid() != 0:
         return None
-    program = str(_postgres_programs() / "postgres")
+    enter_and_run = ["sh", "-c", 'cd "$1" && "$2" --version', "sh", str(folder), str(_postgres_programs() / "postgres")]
     nobody = pwd.getpwnam("nobody")
     for account in (Account(nobody.pw_uid, nobody.pw_gid, False), Account(nobody.pw_uid, nobody.pw_gid, True)):
-        engines = Engines.__new__(Engines)
-        engines.account = account
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            if not subprocess.run(
-                [program, "--version"], check=False, cwd=folder, capture_output=True, **engines._as_account(None)
-            ).returncode:
+            if not subprocess.run(enter_and_run, check=False, cwd="/", capture_output=True, **as_account(account, None)).returncode:
                 return account
     raise EngineTrouble(
         f"PostgreSQL does not run as root, and the user nobody can't reach {folder}: run this as an ordinary user, "
         "or from a folder that every user may enter."
     )
+
+
+def as_account(account: Account | None, death_signal: int | None) -> dict[str, Any]:
+    """Popen's arguments for running as somebody. The user is changed first: that would clear the death signal."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if account is not None and account.namespace:
+            _enter_namespace(account)
+        if death_signal is not None:
+            _die_with(parent, death_signal)
+
+    drop: dict[str, Any] = {}
+    if account is not None and not account.namespace:
+        drop = {"user": account.uid, "group": account.gid, "extra_groups": []}
+    return {"preexec_fn": prepare, **drop}
 
 
 def _enter_namespace(account: Account) -> None:

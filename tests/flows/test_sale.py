@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from house import House
 
@@ -47,3 +48,11 @@ async def test_the_sale_in_the_readme_works_as_it_stands(house: House) -> None:
     assert '"Ticket locked"' in output
     assert '"status":"complete"' in output
     assert "It is complete." in output
+
+
+async def test_the_gateway_gives_nobody_the_session_of_somebody_else(own_house: House) -> None:
+    await own_house.start_six()
+    [ann] = await own_house.people("ann")
+    assert (await ann.ask("GET", "/api/users/currentuser")).json()["currentUser"]["id"] == ann.id
+    async with httpx.AsyncClient(base_url=own_house.url) as stranger:
+        assert (await stranger.get("/api/users/currentuser")).json() == {"currentUser": None}

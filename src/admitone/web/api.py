@@ -1,0 +1,223 @@
+"""A typed client of the other services' HTTP API: all that the pages know of the rest of the house."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Generic, TypeVar
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from admitone.kit.config import Settings
+from admitone.kit.db import Database
+from admitone.kit.log import correlation, log
+
+PAGE_SIZE = 24
+ANSWER_WITHIN_SECONDS = 12
+"""Longer than the five seconds that payments waits for an outcome."""
+
+Item = TypeVar("Item")
+
+
+class Away(Exception):
+    """A part of the house does not answer."""
+
+
+class Refused(Exception):
+    """The API said no, and why."""
+
+    def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]]) -> None:
+        super().__init__(f"{status} {kind}: {detail}")
+        self.status = status
+        self.kind = kind
+        """The last word of the problem's type, such as `ticket-taken`."""
+        self.detail = detail
+        self.errors = errors
+
+
+class Ticket(msgspec.Struct, frozen=True, rename="camel"):
+    id: UUID
+    title: str
+    price: Decimal
+    currency: str
+    user_id: UUID
+    order_id: UUID | None
+    status: str
+    locked_until: datetime | None
+    server_time: datetime | None = None
+
+
+class OrderedTicket(msgspec.Struct, frozen=True):
+    id: UUID
+    title: str
+    price: Decimal
+
+
+class Order(msgspec.Struct, frozen=True, rename="camel"):
+    id: UUID
+    status: str
+    reason: str | None
+    expires_at: datetime
+    server_time: datetime
+    ticket: OrderedTicket
+    currency: str
+    paid: bool
+
+    @property
+    def seconds_left(self) -> int:
+        """How long a payment may still begin, by the clock of the one who decides it."""
+        return max(0, int((self.expires_at - self.server_time).total_seconds()))
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True):
+    """A part of a list, and where the next part begins."""
+
+    items: list[Item]
+    cursor: str | None
+
+
+class _Error(msgspec.Struct):
+    message: str
+    field: str | None = None
+
+
+class _Problem(msgspec.Struct):
+    type: str = ""
+    detail: str = ""
+    errors: list[_Error] = []
+
+
+def client_of(settings: Settings, _db: Database | None) -> httpx.AsyncClient:
+    """One client for all visitors. It keeps no cookies, or one visitor's session would travel with another's request."""
+    return httpx.AsyncClient(
+        base_url=settings.services_url,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        timeout=httpx.Timeout(ANSWER_WITHIN_SECONDS, connect=2),
+        # An idle connection is given up before the server does so (after 5 s), so that no request meets a closed door.
+        limits=httpx.Limits(max_connections=200, max_keepalive_connections=40, keepalive_expiry=2),
+        trust_env=False,
+    )
+
+
+class Api:
+    """What one visitor may ask of the other services. Every method raises Refused or Away."""
+
+    def __init__(self, client: httpx.AsyncClient, cookie: str = "") -> None:
+        self._client = client
+        self._cookie = cookie
+        """The visitor's session, as the Cookie header has it."""
+
+    async def sign_up(self, email: str, password: str) -> str:
+        """The Set-Cookie header of the new session."""
+        return _session(await self._call("POST", "/api/users/signup", {"email": email, "password": password}))
+
+    async def sign_in(self, email: str, password: str) -> str:
+        return _session(await self._call("POST", "/api/users/signin", {"email": email, "password": password}))
+
+    async def refresh(self) -> str:
+        return _session(await self._call("POST", "/api/users/refresh", {}))
+
+    async def sign_out(self) -> str:
+        return _session(await self._call("POST", "/api/users/signout", {}))
+
+    async def search(self, wanted: Mapping[str, str]) -> Page[Ticket]:
+        return _page(await self._call("GET", "/api/tickets", params={**wanted, "limit": str(PAGE_SIZE)}), Ticket)
+
+    async def my_tickets(self, cursor: str) -> Page[Ticket]:
+        return _page(await self._call("GET", "/api/tickets/mine", params={"cursor": cursor}), Ticket)
+
+    async def ticket(self, ticket_id: UUID) -> Ticket:
+        answer = await self._call("GET", f"/api/tickets/{ticket_id}")
+        ticket = _read(answer, Ticket)
+        return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=_date(answer))
+
+    async def list_ticket(self, title: str, price: str, key: str) -> Ticket:
+        return _read(await self._call("POST", "/api/tickets", {"title": title, "price": price}, key=key), Ticket)
+
+    async def edit_ticket(self, ticket_id: UUID, title: str, price: str) -> None:
+        await self._call("PUT", f"/api/tickets/{ticket_id}", {"title": title, "price": price})
+
+    async def withdraw(self, ticket_id: UUID) -> None:
+        await self._call("DELETE", f"/api/tickets/{ticket_id}")
+
+    async def buy(self, ticket_id: UUID, price: str, key: str) -> Order:
+        return _read(await self._call("POST", "/api/orders", {"ticketId": str(ticket_id), "price": price}, key=key), Order)
+
+    async def my_orders(self, cursor: str) -> Page[Order]:
+        return _page(await self._call("GET", "/api/orders", params={"cursor": cursor}), Order)
+
+    async def order(self, order_id: UUID) -> Order:
+        return _read(await self._call("GET", f"/api/orders/{order_id}"), Order)
+
+    async def cancel(self, order_id: UUID) -> None:
+        await self._call("DELETE", f"/api/orders/{order_id}")
+
+    async def pay(self, order_id: UUID, token: str, key: str) -> bool:
+        """Whether the order is complete; False when that is not known yet."""
+        answer = await self._call("POST", "/api/payments", {"orderId": str(order_id), "token": token}, key=key)
+        return answer.status_code == 201
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, str] | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> httpx.Response:
+        headers = {"X-Correlation-Id": str(correlation()), "Accept": "application/json"}
+        if self._cookie:
+            headers["Cookie"] = self._cookie
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        try:
+            answer = await self._client.request(method, path, json=body, params=params, headers=headers)
+        except httpx.TransportError as error:
+            log.warning("a service does not answer", path=path, error=repr(error))
+            raise Away(path) from error
+        if answer.status_code in (502, 503, 504):
+            raise Away(path)
+        if not answer.is_success:
+            raise _refusal(answer)
+        return answer
+
+
+def _refusal(answer: httpx.Response) -> Refused:
+    try:
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+    except msgspec.DecodeError:
+        problem = _Problem()
+    errors = [{"field": error.field or "", "message": error.message} for error in problem.errors]
+    return Refused(answer.status_code, problem.type.rpartition(":")[2], problem.detail, errors)
+
+
+def _read(answer: httpx.Response, wanted: type[Item]) -> Item:
+    try:
+        return msgspec.json.decode(answer.content, type=wanted)
+    except msgspec.DecodeError as error:
+        log.error("an answer can't be read", path=answer.url.path, error=str(error))
+        raise Away(answer.url.path) from error
+
+
+def _page(answer: httpx.Response, wanted: type[Item]) -> Page[Item]:
+    items: list[Item] = _read(answer, list[wanted])  # type: ignore[valid-type]
+    link = answer.links.get("next", {}).get("url", "")
+    cursors = parse_qs(urlsplit(link).query).get("cursor", [])
+    return Page(items, cursors[0] if cursors else None)
+
+
+def _session(answer: httpx.Response) -> str:
+    return str(answer.headers.get("set-cookie", ""))
+
+
+def _date(answer: httpx.Response) -> datetime | None:
+    """The answering server's clock."""
+    try:
+        return parsedate_to_datetime(answer.headers["date"])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,65 @@
+"""What is for sale, and one ticket."""
+
+from urllib.parse import urlencode
+from uuid import UUID
+
+from litestar import Response, get
+
+from admitone.kit.web import AnyRequest
+from admitone.web.api import Api, Away, Order, Page, Refused, Ticket
+from admitone.web.form import errors_by_field
+from admitone.web.render import page
+from admitone.web.visitor import Visitor
+
+SEARCH_LABELS = {"q": "The search", "sort": "The order", "min": "The lowest price", "max": "The highest price"}
+ENDED = ("ticket-taken", "ticket-sold", "ticket-withdrawn")
+"""Why somebody else was faster."""
+
+
+@get("/")
+async def browse(request: AnyRequest, visitor: Visitor, api: Api) -> Response[str]:
+    wanted = {name: value.strip() for name, value in request.query_params.items() if name in SEARCH_LABELS and value.strip()}
+    cursor = request.query_params.get("cursor", "")
+    try:
+        found = await api.search(wanted | ({"cursor": cursor} if cursor else {}))
+    except Refused as refused:
+        if refused.status != 400:
+            raise
+        errors = errors_by_field(refused, SEARCH_LABELS)
+        return page(request, "browse.html", 400, found=Page([], None), wanted=wanted, errors=errors, next_path=None)
+    next_path = "/?" + urlencode(wanted | {"cursor": found.cursor}) if found.cursor else None
+    return page(request, "browse.html", found=found, wanted=wanted, errors={}, next_path=next_path)
+
+
+@get("/tickets/{ticket_id:uuid}")
+async def show_ticket(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
+    return await ticket_page(request, visitor, api, await api.ticket(ticket_id))
+
+
+async def ticket_page(
+    request: AnyRequest, visitor: Visitor, api: Api, ticket: Ticket, status: int = 200, refused: Refused | None = None
+) -> Response[str]:
+    """One ticket, and why what the visitor wanted with it was refused."""
+    return page(
+        request,
+        "ticket.html",
+        status,
+        ticket=ticket,
+        refused=refused,
+        gone=refused is not None and refused.kind in ENDED,
+        mine=visitor.user is not None and visitor.user.id == ticket.user_id,
+        order=await _own_order(visitor, api, ticket),
+    )
+
+
+async def _own_order(visitor: Visitor, api: Api, ticket: Ticket) -> Order | None:
+    """The visitor's own order, if that is what holds the ticket. The page does without when orders can't say."""
+    if visitor.user is None or ticket.order_id is None:
+        return None
+    try:
+        return await api.order(ticket.order_id)
+    except (Refused, Away):
+        return None
+
+
+ROUTES = (browse, show_ticket)

@@ -1,0 +1,62 @@
+"""What comes from a browser: a form's fields, the place to go back to. Nothing of it is trusted."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from admitone.kit.problem import Problem
+from admitone.kit.web import AnyRequest
+from admitone.web.api import Refused
+
+MOST_FIELDS = 50
+
+
+class UnreadableForm(Problem):
+    """This form can't be read."""
+
+    status = 400
+
+
+async def read_form(request: AnyRequest) -> dict[str, str]:
+    """The fields of an urlencoded body, the first of each name.
+
+    Not by Litestar's `request.form()`: that keeps the last thousand bodies in a cache, passwords and card numbers included.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        return {}
+    text = (await request.body()).decode("utf-8", "replace")
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise UnreadableForm from error
+    return dict(reversed(pairs))
+
+
+def key_of(fields: Mapping[str, str]) -> str:
+    """The form's Idempotency-Key: it was drawn when the form was rendered, so that a double click has one effect."""
+    key = fields.get("key", "")
+    return key if re.fullmatch(r"[A-Za-z0-9_-]{16,64}", key) else new_key()
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(18)
+
+
+def safe_next(text: str) -> str:
+    """Where to go on after signing in: a path of our own, or the front page. Never another site."""
+    relative = text.startswith("/") and not text.startswith("//") and "\\" not in text
+    return text if relative and len(text) <= 1000 and not re.search(r"[\x00-\x1f\x7f-\x9f]", text) else "/"
+
+
+def errors_by_field(refused: Refused, known: Mapping[str, str]) -> dict[str, str]:
+    """A sentence for each wrong field, with the label that its form gives it; what is about no known field is under ''."""
+    found: dict[str, list[str]] = {}
+    for error in refused.errors or [{"field": "", "message": refused.detail}]:
+        field, message = error["field"], error["message"]
+        if field in known:
+            sentence = message if message[:1].isupper() else f"{known[field]} {message}."
+            found.setdefault(field, []).append(sentence)
+        else:
+            found.setdefault("", []).append(f"{field}: {message}" if field else message)
+    return {field: " ".join(sentences) for field, sentences in found.items()}

@@ -1,0 +1,27 @@
+"""Every page, and what all of them have in common."""
+
+from litestar import Router
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.static_files import create_static_files_router
+
+from admitone.kit.problem import ForeignOrigin
+from admitone.kit.web import SAFE_METHODS
+from admitone.web import account, browsing, buying, selling
+from admitone.web.render import STATIC, cached
+from admitone.web.visitor import DEPENDENCIES
+
+
+def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+    """A browser says where a form was; the kit checks the Origin, this the header that comes even where Origin does not."""
+    if connection.scope.get("method") not in SAFE_METHODS and connection.headers.get("sec-fetch-site") == "cross-site":
+        raise ForeignOrigin
+
+
+PAGES = Router(
+    path="/",
+    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES],
+    dependencies=DEPENDENCIES,
+    guards=[not_from_another_site],
+)
+ROUTES = (PAGES, create_static_files_router(path="/static", directories=[STATIC], after_request=cached))

@@ -1,0 +1,134 @@
+"""How an answer becomes a page: templates, headers, redirects, and the pages for what went wrong."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response
+from litestar.exceptions import HTTPException
+
+from admitone.kit.session import cookie_name, set_cookie
+from admitone.kit.web import AnyRequest, as_problem
+from admitone.web import wording
+from admitone.web.api import Away, Refused
+from admitone.web.form import new_key
+from admitone.web.visitor import SignInFirst, Visitor
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+LOCATION_SAFE = "/#%[]=:;$&()+,!?*@'~"
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    # Every page names its visitor, and its forms are good for one use.
+    "Cache-Control": "no-store",
+}
+
+TITLES = {
+    400: "That can't be used",
+    403: "That is not yours to change",
+    404: "Not found",
+    405: "That is not how this page is opened",
+    409: "That is not possible any more",
+    413: "That is too long",
+    422: "This form was sent before",
+    429: "A little slower, please",
+    503: "Back in a moment",
+}
+
+templates = Environment(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+templates.filters |= {"money": wording.money, "time_left": wording.time_left, "order_state": wording.order_state}
+templates.globals |= {
+    "style": f"/static/style.css?{hashlib.sha256((STATIC / 'style.css').read_bytes()).hexdigest()[:12]}",
+    "ticket_states": wording.TICKET_STATES,
+    "reasons": wording.REASONS,
+    "free_again_in": wording.free_again_in,
+    "new_key": new_key,
+}
+
+
+def page(request: AnyRequest, template: str, status: int = 200, **values: Any) -> Response[str]:
+    """A page, with the state of its visitor on it. `visitor` and `path` are for the navigation."""
+    visitor = _visitor(request)
+    text = templates.get_template(template).render(visitor=visitor, path=request.url.path, **values)
+    return Response(text, status_code=status, headers=_new_headers(visitor), media_type="text/html")
+
+
+def see_other(request: AnyRequest, path: str, new_cookie: str | None = None) -> Response[str]:
+    """On to another page of ours, as after every form that has done its work."""
+    headers = _new_headers(_visitor(request), new_cookie) | {"Location": quote(path, safe=LOCATION_SAFE)}
+    return Response("", status_code=303, headers=headers, media_type="text/html")
+
+
+def sign_in_path(back: str) -> str:
+    return f"/signin?next={quote(back, safe='/')}"
+
+
+def error_page(request: AnyRequest, error: Exception) -> Response[str]:
+    """What went wrong, said kindly, under its own status."""
+    match error:
+        case SignInFirst(back=back):
+            return see_other(request, sign_in_path(back))
+        case Refused(status=401):
+            # Its token was good for us, but not for them: without it the visitor can start again.
+            back = request.url.path if request.method == "GET" else "/"
+            return see_other(request, sign_in_path(back), set_cookie("", secure=cookie_name(secure=True) in request.cookies))
+        case Refused(kind="key-reused"):
+            return _error(request, 422, "It had something else in it then. Please open its page again.")
+        case Refused(status=status, detail=detail):
+            return _error(request, status, detail)
+        case Away():
+            answer = _error(request, 503, _what_now(request))
+            answer.headers["Retry-After"] = "2"
+            return answer
+    problem = as_problem(error)
+    answer = _error(request, problem.status, problem.detail)
+    answer.headers.update(problem.headers)
+    if isinstance(error, HTTPException) and error.headers and "allow" in error.headers:
+        answer.headers["Allow"] = error.headers["allow"]
+    return answer
+
+
+def _error(request: AnyRequest, status: int, detail: str) -> Response[str]:
+    title = TITLES.get(status, "Something went wrong" if status >= 500 else "That did not work")
+    return page(request, "error.html", status, title=title, detail=detail, code=status)
+
+
+def _what_now(request: AnyRequest) -> str:
+    if request.method == "GET":
+        return "The part of the house that this page needs is not answering. Please try again in a moment."
+    return (
+        "The part of the house that does this is not answering, so we can't say whether it was done. Please look at your orders "
+        "and listings in a moment, before you try again."
+    )
+
+
+def _visitor(request: AnyRequest) -> Visitor | None:
+    """None where the request never got as far as to ask, an address of no page for one."""
+    found: Visitor | None = request.state.get("visitor")
+    return found
+
+
+def _new_headers(visitor: Visitor | None, new_cookie: str | None = None) -> dict[str, str]:
+    new_cookie = new_cookie or (visitor.new_cookie if visitor else None)
+    return {**HEADERS, "Set-Cookie": new_cookie} if new_cookie else dict(HEADERS)
+
+
+async def cached(response: Response[Any]) -> Response[Any]:
+    """A static file: its address changes with its content."""
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

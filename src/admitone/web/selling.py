@@ -1,0 +1,116 @@
+"""Listings: put a ticket up for sale, change it, take it back."""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+from uuid import UUID
+
+from litestar import Response, get, post
+
+from admitone.kit.config import Settings
+from admitone.kit.problem import Problem
+from admitone.kit.web import AnyRequest
+from admitone.web.api import Api, Refused, Ticket
+from admitone.web.browsing import ticket_page
+from admitone.web.form import errors_by_field, key_of, read_form
+from admitone.web.render import page, see_other
+from admitone.web.visitor import Visitor
+
+LABELS = {"title": "The title", "price": "The price"}
+
+
+class NotYourTicket(Problem):
+    """Only its seller can change a ticket."""
+
+    status = 403
+
+
+@get("/sell")
+async def show_sell_form(request: AnyRequest, visitor: Visitor, settings: Settings) -> Response[str]:
+    visitor.must_be_signed_in(back="/sell")
+    return page(request, "sell.html", values={}, errors={}, currency=settings.currency)
+
+
+@post("/sell")
+async def sell(request: AnyRequest, visitor: Visitor, api: Api, settings: Settings) -> Response[str]:
+    visitor.must_be_signed_in(back="/sell")
+    fields = await read_form(request)
+    title, price = _title_and_price(fields)
+    try:
+        ticket = await api.list_ticket(title, price, key_of(fields))
+    except Refused as refused:
+        if refused.kind == "key-reused":
+            errors = {"": "This form was sent once already, and that ticket is among your listings. Send it again to list another one."}
+        elif refused.status == 400:
+            errors = errors_by_field(refused, LABELS)
+        else:
+            raise
+        return page(request, "sell.html", refused.status, values=fields, errors=errors, currency=settings.currency)
+    return see_other(request, f"/tickets/{ticket.id}")
+
+
+@get("/tickets/{ticket_id:uuid}/edit")
+async def show_edit_form(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
+    ticket = await _own_ticket(ticket_id, visitor, api)
+    if ticket.status != "available":  # The ticket's page says why it can't be changed.
+        return see_other(request, f"/tickets/{ticket_id}")
+    values = {"title": ticket.title, "price": f"{ticket.price:.2f}"}
+    return page(request, "edit.html", ticket=ticket, values=values, errors={})
+
+
+@post("/tickets/{ticket_id:uuid}/edit")
+async def edit(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
+    ticket = await _own_ticket(ticket_id, visitor, api)
+    fields = await read_form(request)
+    title, price = _title_and_price(fields)
+    try:
+        await api.edit_ticket(ticket_id, title, price)
+    except Refused as refused:
+        if refused.status == 409:
+            return await ticket_page(request, visitor, api, await api.ticket(ticket_id), 409, refused)
+        if refused.status != 400:
+            raise
+        errors = errors_by_field(refused, LABELS)
+        return page(request, "edit.html", refused.status, ticket=ticket, values=fields, errors=errors)
+    return see_other(request, f"/tickets/{ticket_id}")
+
+
+@post("/tickets/{ticket_id:uuid}/withdrawal")
+async def withdraw(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
+    visitor.must_be_signed_in(back=f"/tickets/{ticket_id}")
+    try:
+        await api.withdraw(ticket_id)
+    except Refused as refused:
+        if refused.status != 409:
+            raise
+        return await ticket_page(request, visitor, api, await api.ticket(ticket_id), 409, refused)
+    return see_other(request, "/listings")
+
+
+@get("/tickets/{ticket_id:uuid}/withdrawal")
+async def back_to_ticket(request: AnyRequest, ticket_id: UUID) -> Response[str]:
+    """Where a browser asks again for the address of a form it has sent."""
+    return see_other(request, f"/tickets/{ticket_id}")
+
+
+@get("/listings")
+async def my_listings(request: AnyRequest, visitor: Visitor, api: Api) -> Response[str]:
+    visitor.must_be_signed_in(back="/listings")
+    found = await api.my_tickets(request.query_params.get("cursor", ""))
+    next_path = "/listings?" + urlencode({"cursor": found.cursor}) if found.cursor else None
+    return page(request, "listings.html", found=found, next_path=next_path)
+
+
+async def _own_ticket(ticket_id: UUID, visitor: Visitor, api: Api) -> Ticket:
+    """Raises SignInFirst, or NotYourTicket."""
+    user = visitor.must_be_signed_in(back=f"/tickets/{ticket_id}/edit")
+    ticket = await api.ticket(ticket_id)
+    if ticket.user_id != user.id:
+        raise NotYourTicket
+    return ticket
+
+
+def _title_and_price(fields: Mapping[str, str]) -> tuple[str, str]:
+    return fields.get("title", "").strip(), fields.get("price", "").strip()
+
+
+ROUTES = (show_sell_form, sell, show_edit_form, edit, withdraw, back_to_ticket, my_listings)

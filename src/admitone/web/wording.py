@@ -1,0 +1,68 @@
+"""Amounts, times and states as people say them."""
+
+import math
+from datetime import datetime
+from decimal import Decimal
+
+from admitone.web.api import Order, Ticket
+
+SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
+
+TICKET_STATES = {"available": "For sale", "locked": "Being paid for", "sold": "Sold", "withdrawn": "Withdrawn"}
+
+REASONS = {
+    "by_buyer": "You gave this ticket back.",
+    "expired": "The time to pay was over.",
+    "price_changed": "The seller changed the ticket at the moment you bought it.",
+    "withdrawn": "The seller withdrew the ticket at the moment you bought it.",
+    "payment_failed": "The card was declined three times.",
+}
+REASONS_IN_A_WORD = {
+    "by_buyer": "given back",
+    "expired": "time was up",
+    "price_changed": "ticket changed",
+    "withdrawn": "withdrawn by the seller",
+    "payment_failed": "card declined",
+}
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """12.5, USD -> $12.50; a currency without a sign of its own keeps its letters."""
+    text = f"{amount:,.2f}"
+    return f"{SIGNS[currency]}{text}" if currency in SIGNS else f"{text}\u00a0{currency}"
+
+
+def time_left(seconds: float) -> str:
+    """Never more than there is: 899 -> 14 minutes, 59.9 -> 59 seconds."""
+    whole = max(0, int(seconds))
+    return _counted(whole // 60, "minute") if whole >= 60 else _counted(whole, "second")
+
+
+def at_most(seconds: float) -> str:
+    """Never less than there is, in minutes: 61 -> 2 minutes."""
+    return _counted(max(1, math.ceil(seconds / 60)), "minute")
+
+
+def free_again_in(ticket: Ticket) -> str | None:
+    """How long a locked ticket stays locked at most."""
+    if ticket.locked_until is None:
+        return None
+    return at_most((ticket.locked_until - (ticket.server_time or datetime.now(ticket.locked_until.tzinfo))).total_seconds())
+
+
+def order_state(order: Order) -> str:
+    match order.status:
+        case "awaiting:payment":
+            return f"{time_left(order.seconds_left)} to pay" if order.seconds_left else "Time is up"
+        case "complete":
+            return "Paid" if order.paid else "Confirming"
+        case "cancelled":
+            return f"Cancelled: {REASONS_IN_A_WORD.get(order.reason or '', 'by the house')}"
+        case "refunded":
+            return "Refunded"
+        case _:
+            return "Confirming"
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

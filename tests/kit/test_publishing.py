@@ -1,0 +1,177 @@
+"""Every committed event reaches the stream, and nothing else does, whatever the stream forgets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import msgspec
+import pytest
+from exchange import Exchange, exchange
+from facts import order_created
+
+from admitone.events import OrderCreated
+from admitone.kit.bus import STREAM, repair
+from admitone.kit.event import Message
+from admitone.local import Engines
+
+
+@pytest.fixture(scope="module")
+async def stage(engines: Engines) -> AsyncIterator[Exchange]:
+    async with exchange(engines) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def here(stage: Exchange) -> Exchange:
+    await stage.begins_anew()
+    return stage
+
+
+def orders(count: int) -> list[OrderCreated]:
+    return [order_created(order_id=uuid4()) for _ in range(count)]
+
+
+async def repairs(here: Exchange) -> int:
+    async with here.own.db.pool.acquire() as connection:
+        return await repair(connection, here.bus.stream, "orders")
+
+
+async def test_what_was_said_is_published_once_in_order_and_marked(here: Exchange) -> None:
+    said = await here.emits(*orders(5))
+    async with here.at_work(here.relay()):
+        await here.published()
+    async with here.at_work(here.relay()):
+        said = await here.emits(*orders(1))
+        await here.published()
+    assert await here.ids_in_the_stream() == said
+    rows = await here.own.rows("SELECT seq, published_at >= created_at AS later FROM outbox ORDER BY id")
+    assert rows == [{"seq": seq, "later": True} for seq in range(1, 7)]
+
+
+async def test_a_message_is_the_event_and_its_envelope(here: Exchange) -> None:
+    event = order_created()
+    await here.emits(event)
+    async with here.at_work(here.relay()):
+        await here.published()
+    (message,) = await here.in_the_stream()
+    (row,) = await here.own.rows("SELECT * FROM outbox")
+    assert message.subject == "events.orders.OrderCreated"
+    envelope = msgspec.json.decode(message.data or b"", type=Message)
+    assert msgspec.convert(envelope.data, OrderCreated) == event
+    assert (envelope.event_id, envelope.correlation_id, envelope.time) == (row["event_id"], row["correlation_id"], row["created_at"])
+
+
+async def test_what_was_rolled_back_is_never_published(here: Exchange) -> None:
+    class Crash(Exception):
+        pass
+
+    async with here.at_work(here.relay()):
+        with pytest.raises(Crash):
+            async with here.own.db.transaction() as tx:
+                await tx.emit(order_created())
+                raise Crash
+        (said,) = await here.emits(order_created())
+        await here.published()
+    assert await here.ids_in_the_stream() == [said]
+
+
+async def test_what_commits_late_is_published_all_the_same(here: Exchange) -> None:
+    """Its number in the outbox is lower than one that is published already."""
+    async with here.at_work(here.relay()):
+        async with here.own.db.transaction() as slow:
+            await slow.emit(order_created())
+            (fast,) = await here.emits(order_created())
+            await here.published()
+            assert await here.ids_in_the_stream() == [fast]
+        await here.published()
+    late = (set(await here.said()) - {fast}).pop()
+    assert await here.said() == [late, fast]
+    assert await here.ids_in_the_stream() == [fast, late]
+
+
+async def test_two_relays_of_one_service_keep_the_order(here: Exchange) -> None:
+    async with here.at_work(here.relay(), here.relay(), here.relay()):
+        said = await here.emits(*orders(60))
+        await here.published()
+    assert await here.ids_in_the_stream() == said
+
+
+async def test_a_crash_between_publishing_and_marking_leaves_one_message(here: Exchange) -> None:
+    said = await here.emits(*orders(4))
+    async with here.at_work(here.relay()):
+        await here.published()
+    await here.own.db.pool.execute("UPDATE outbox SET published_at = NULL, seq = NULL WHERE id > 2")
+    async with here.at_work(here.relay()):
+        await here.published()
+    assert await here.ids_in_the_stream() == said
+    assert [row["seq"] for row in await here.own.rows("SELECT seq FROM outbox ORDER BY id")] == [1, 2, 3, 4]
+
+
+async def test_a_whole_stream_has_nothing_to_be_repaired(here: Exchange) -> None:
+    assert await repairs(here) == 0
+    await here.emits(*orders(3))
+    async with here.at_work(here.relay()):
+        await here.published()
+    assert await repairs(here) == 0
+    assert await here.own.rows("SELECT 1 FROM outbox WHERE published_at IS NULL") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "lost", "foreign"), [(12, 1, 0), (12, 5, 0), (12, 12, 0), (12, 1, 1), (12, 3, 2), (12, 5, 20), (12, 12, 12), (1, 1, 1)]
+)
+async def test_what_the_stream_has_lost_is_published_again_also_when_others_have_taken_its_numbers(
+    here: Exchange, said: int, lost: int, foreign: int
+) -> None:
+    everything = await here.emits(*orders(said))
+    async with here.at_work(here.relay()):
+        await here.published()
+    await here.loses(lost, foreign)
+    assert await here.ids_in_the_stream() == everything[: said - lost]
+
+    assert lost <= await repairs(here) <= 2 * lost
+    async with here.at_work(here.relay()):
+        await here.published()
+    assert await here.ids_in_the_stream() == everything
+    assert await repairs(here) == 0
+
+
+async def test_losses_that_follow_each_other_are_made_good_each_time(here: Exchange) -> None:
+    everything = await here.emits(*orders(6))
+    for lost, foreign in ((3, 1), (6, 0), (1, 4), (4, 4)):
+        async with here.at_work(here.relay()):
+            await here.published()
+        assert set(await here.ids_in_the_stream()) == set(everything)
+        await here.loses(lost, foreign)
+        everything = await here.emits(*orders(1))
+    async with here.at_work(here.relay()):
+        await here.published()
+    assert set(await here.ids_in_the_stream()) == set(everything)
+
+
+async def test_a_relay_at_work_makes_a_stream_again_that_was_deleted(here: Exchange) -> None:
+    async with here.at_work(here.relay()):
+        await here.emits(*orders(5))
+        await here.published()
+        await here.bus.stream.delete_stream(STREAM)
+        everything = await here.emits(*orders(1))
+        await here.published()
+        assert await here.ids_in_the_stream() == everything
+
+
+async def test_after_a_reconnection_the_lost_goes_out_before_the_new(here: Exchange) -> None:
+    async with here.at_work(here.relay()):
+        await here.emits(*orders(5))
+        await here.published()
+        await here.loses(2, foreign=3)
+        here.bus.age += 1  # What a reconnection does.
+        everything = await here.emits(*orders(1))
+        await here.published()
+        assert await here.ids_in_the_stream() == everything
+
+
+async def test_a_stream_that_another_has_set_up_is_left_as_it_is(here: Exchange) -> None:
+    stream = here.bus.stream
+    await stream.delete_stream(STREAM)
+    await stream.add_stream(name=STREAM, subjects=["events.>"], max_msgs=1000, description="an operator's")
+    await asyncio.wait_for(here.bus.ensure_stream(), 5)
+    assert (await stream.stream_info(STREAM)).config.description == "an operator's"

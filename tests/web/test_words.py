@@ -1,0 +1,88 @@
+"""What pages say and where they lead, without a server."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from admitone.web.api import Order, OrderedTicket, Refused, Ticket
+from admitone.web.form import errors_by_field, key_of, safe_next
+from admitone.web.wording import REASONS, at_most, free_again_in, money, order_state, time_left
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+SOME_ID = UUID(int=7)
+
+
+def order(status: str, seconds: float = 0, paid: bool = False, reason: str | None = None) -> Order:
+    ticket = OrderedTicket(SOME_ID, "Front row", Decimal("12.50"))
+    return Order(SOME_ID, status, reason, NOON + timedelta(seconds=seconds), NOON, ticket, "USD", paid)
+
+
+@pytest.mark.parametrize("path", ["/", "/tickets/1?a=b", "/sell", "/?q=caf%C3%A9&sort=newest", "/a//b"])
+def test_a_path_of_our_own_is_a_place_to_go_back_to(path: str) -> None:
+    assert safe_next(path) == path
+
+
+ELSEWHERE = ["", "tickets", "//evil.example", "https://evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example"]
+UNREADABLE = ["/a\r\nX: y", "/\x00", "/\x85", " /sell", "javascript:alert(1)", "/" + "a" * 2000]
+
+
+@pytest.mark.parametrize("elsewhere", [*ELSEWHERE, *UNREADABLE])
+def test_anything_else_leads_to_the_front_page(elsewhere: str) -> None:
+    assert safe_next(elsewhere) == "/"
+
+
+def test_time_left_is_never_more_than_there_is() -> None:
+    assert [time_left(seconds) for seconds in (899.9, 120, 119, 60, 59.9, 1, 0.5, -3)] == [
+        "14 minutes",
+        "2 minutes",
+        "1 minute",
+        "1 minute",
+        "59 seconds",
+        "1 second",
+        "0 seconds",
+        "0 seconds",
+    ]
+
+
+def test_the_longest_wait_is_never_less_than_there_is() -> None:
+    assert [at_most(seconds) for seconds in (930, 61, 60, 5, -5)] == ["16 minutes", "2 minutes", "1 minute", "1 minute", "1 minute"]
+
+
+def test_a_locked_ticket_says_by_the_servers_clock_when_it_is_free_again() -> None:
+    ticket = Ticket(SOME_ID, "Front row", Decimal(5), "USD", SOME_ID, SOME_ID, "locked", NOON + timedelta(minutes=3), NOON)
+    assert free_again_in(ticket) == "3 minutes"
+
+
+def test_amounts_are_written_as_people_write_them() -> None:
+    assert money(Decimal("1234.5"), "USD") == "$1,234.50"
+    assert money(Decimal("0.5"), "CHF") == "0.50\u00a0CHF"
+
+
+def test_every_state_of_an_order_has_words() -> None:
+    assert order_state(order("created")) == "Confirming"
+    assert order_state(order("awaiting:payment", 90)) == "1 minute to pay"
+    assert order_state(order("awaiting:payment", -1)) == "Time is up"
+    assert order_state(order("complete")) == "Confirming"
+    assert order_state(order("complete", paid=True)) == "Paid"
+    assert order_state(order("refunded")) == "Refunded"
+    assert {order_state(order("cancelled", reason=reason)) for reason in REASONS} == {
+        "Cancelled: given back",
+        "Cancelled: time was up",
+        "Cancelled: ticket changed",
+        "Cancelled: withdrawn by the seller",
+        "Cancelled: card declined",
+    }
+
+
+def test_errors_are_told_beside_their_field_and_the_rest_above_the_form() -> None:
+    errors = [{"field": "price", "message": "is required"}, {"field": "", "message": "Not today."}, {"field": "odd", "message": "is odd"}]
+    found = errors_by_field(Refused(400, "bad-input", "", errors), {"price": "The price"})
+    assert found == {"price": "The price is required.", "": "Not today. odd: is odd"}
+
+
+def test_a_key_that_is_none_is_drawn_anew() -> None:
+    assert key_of({"key": "a" * 24}) == "a" * 24
+    assert key_of({"key": "no\nkey"}) != "no\nkey"
+    assert key_of({}) != key_of({})
