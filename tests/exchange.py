@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 
 import msgspec
 import nats.js.errors
-from databases import OwnDatabase, own_database
 from house import eventually
 from nats.js.api import RawStreamMsg
 
@@ -24,6 +23,7 @@ from admitone.kit.bus import STREAM, Bus, Consumer, Relay
 from admitone.kit.event import Event, Message, subject
 from admitone.kit.service import Handlers
 from admitone.local import Engines
+from databases import OwnDatabase, own_database
 
 FOREIGN = "events.auth.UserCreated"
 

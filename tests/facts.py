@@ -47,7 +47,8 @@ def ticket_updated(**changes: Any) -> TicketUpdated:
 
 
 def reservation_refused(**changes: Any) -> ReservationRefused:
-    return ReservationRefused(**{"order_id": A, "ticket_id": TICKET, "reason": "price_changed"} | changes)
+    state: dict[str, Any] = {"order_id": A, "ticket_id": TICKET, "reason": "price_changed"}
+    return ReservationRefused(**state | changes)
 
 
 def _order(version: int, status: str, /, **changes: Any) -> dict[str, Any]:
@@ -73,7 +74,8 @@ def order_completed(**changes: Any) -> OrderCompleted:
 
 
 def expiration_complete(**changes: Any) -> ExpirationComplete:
-    return ExpirationComplete(**{"order_id": A, "cancel_at": CANCEL_AT} | changes)
+    state: dict[str, Any] = {"order_id": A, "cancel_at": CANCEL_AT}
+    return ExpirationComplete(**state | changes)
 
 
 def payment_authorized(**changes: Any) -> PaymentAuthorized:
@@ -85,7 +87,8 @@ def payment_created(**changes: Any) -> PaymentCreated:
 
 
 def payment_failed(attempt: int, **changes: Any) -> PaymentFailed:
-    return PaymentFailed(**{"charge_id": CHARGE, "order_id": A, "attempt": attempt, "decline_code": "card_declined"} | changes)
+    state: dict[str, Any] = {"charge_id": CHARGE, "order_id": A, "attempt": attempt, "decline_code": "card_declined"}
+    return PaymentFailed(**state | changes)
 
 
 def _charge(**changes: Any) -> dict[str, Any]:

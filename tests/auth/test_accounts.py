@@ -8,7 +8,7 @@ from conftest import Rehearse
 
 from admitone import auth
 from admitone.auth import commands
-from admitone.auth.model import EmailTaken, SessionOver, TooManyTries
+from admitone.auth.model import EmailTaken, Session, SessionOver, TooManyTries
 from admitone.auth.passwords import hash_password, is_right
 from admitone.events import UserCreated
 from admitone.kit.testing import Rehearsal
@@ -16,7 +16,7 @@ from admitone.kit.testing import Rehearsal
 QUARTER = timedelta(minutes=15)
 
 
-async def signs_up(it: Rehearsal, email: str) -> commands.Session:
+async def signs_up(it: Rehearsal, email: str) -> Session:
     return await it.does(commands.sign_up, email, "hash", it.now)
 
 

@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 from conftest import Rehearse
-from delivery import every_order, heard
 from facts import CANCEL_AT, A, expiration_complete, order_cancelled, order_completed, order_created, order_reserved
 
 from admitone import expiration
@@ -13,6 +12,7 @@ from admitone.events import OrderEvent
 from admitone.expiration import commands, repository
 from admitone.kit.log import correlation_id
 from admitone.kit.testing import Rehearsal
+from delivery import every_order, heard
 
 SECOND = timedelta(seconds=1)
 LATER = CANCEL_AT + timedelta(minutes=5)

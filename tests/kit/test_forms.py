@@ -197,5 +197,3 @@ def test_no_such_limit_in_a_query(limit: str) -> None:
 
 def test_numbers_of_a_query_come_as_text() -> None:
     assert read_values({"limit": "7", "min": "12.50"}, Search, strict=False) == Search(limit=7, min=Price(1250))
-
-

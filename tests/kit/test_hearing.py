@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import pytest
-from exchange import Exchange, exchange
 from facts import BOB, TICKET, reservation_refused, ticket_created, ticket_updated
 from house import eventually
 
@@ -20,6 +19,7 @@ from admitone.kit.db import Tx
 from admitone.kit.service import Handlers, TooEarly
 from admitone.local import Engines
 from admitone.orders import commands
+from exchange import Exchange, exchange
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,12 @@ async def test_trouble_with_an_engine_parks_nothing(here: Exchange, trouble: Exc
 
 
 def message(**changes: Any) -> bytes:
-    whole = {"event_id": str(uuid4()), "event": "TicketCreated", "time": "2026-06-01T12:00:00Z", "correlation_id": str(uuid4())}
+    whole: dict[str, Any] = {
+        "event_id": str(uuid4()),
+        "event": "TicketCreated",
+        "time": "2026-06-01T12:00:00Z",
+        "correlation_id": str(uuid4()),
+    }
     whole |= {"causation_id": None, "data": msgspec.to_builtins(ticket("read"))} | changes
     return msgspec.json.encode({name: value for name, value in whole.items() if value is not ...})
 

@@ -5,11 +5,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from databases import empty_database
 
 from admitone.kit.config import own_database_url
 from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
 from admitone.local import Engines
+from databases import empty_database
 
 
 async def test_many_processes_that_start_at_once_apply_each_migration_once(engines: Engines) -> None:

@@ -33,7 +33,7 @@ def verifier() -> Verifier:
 
 def claims(**changes: Any) -> dict[str, Any]:
     now = int(time.time())
-    whole = {"iss": "admitone", "id": str(uuid4()), "email": "ann@example.com", "roles": [], "sid": str(uuid4())}
+    whole: dict[str, Any] = {"iss": "admitone", "id": str(uuid4()), "email": "ann@example.com", "roles": [], "sid": str(uuid4())}
     whole |= {"iat": now, "exp": now + TOKEN_SECONDS} | changes
     return {name: value for name, value in whole.items() if value is not ...}
 

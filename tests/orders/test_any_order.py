@@ -5,7 +5,6 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from delivery import every_order, heard
 from facts import (
     BOB,
     CANCEL_AT,
@@ -27,6 +26,7 @@ from admitone.kit.config import Settings
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
+from delivery import every_order, heard
 
 
 async def bought(it: Rehearsal) -> UUID:

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from uuid import uuid4
 
-from databases import OwnDatabase, own_database
 from facts import ANN, BOB, EVE, TICKET, ticket_created
 from house import eventually
 
@@ -12,6 +11,7 @@ from admitone.kit.config import Settings
 from admitone.local import Engines
 from admitone.orders import commands
 from admitone.orders.model import Order, TicketTaken, TooManyOpenOrders
+from databases import OwnDatabase, own_database
 
 
 async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int = 8) -> Order | type[Exception]:

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from conftest import Rehearse
-from delivery import every_order, heard
 from facts import (
     BOB,
     EVE,
@@ -28,6 +27,7 @@ from admitone.kit.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.payments import commands
 from admitone.payments.model import Charge, NotPayableYet, OrderCancelled, OrderNotFound, PaidAlready, PaymentUnderWay, TimeIsUp
+from delivery import every_order, heard
 
 SECOND = timedelta(seconds=1)
 

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from databases import OwnDatabase, own_database
 from facts import BOB, PRICE, order_cancelled, order_completed, order_reserved
 
 from admitone.events import OrderEvent
@@ -17,6 +16,7 @@ from admitone.payments import commands, gateway, processing
 from admitone.payments.gateway import Declined, Gateway, OutcomeUnknown
 from admitone.payments.handlers import copy_order
 from admitone.payments.model import Charge, PaymentUnderWay
+from databases import OwnDatabase, own_database
 
 MINUTE = timedelta(minutes=1)
 

@@ -22,6 +22,7 @@ from admitone import tickets
 from admitone.events import OrderEvent, ReservationRefused, TicketUpdated
 from admitone.kit.testing import Rehearsal
 from admitone.tickets import commands
+from admitone.tickets.model import Ticket
 
 
 class Scene:
@@ -175,7 +176,7 @@ async def test_sold_beats_withdrawn(scene: Scene) -> None:
     assert isinstance(event, TicketUpdated)
     assert (event.sold, event.order_id) == (True, A)
     (row,) = await scene.it.rows("SELECT * FROM tickets")
-    assert commands.Ticket(**row).status == "sold"
+    assert Ticket(**row).status == "sold"
 
 
 async def test_a_late_event_of_a_dead_order_does_not_free_a_sold_ticket(scene: Scene) -> None:

@@ -14,6 +14,8 @@ class Problem(Exception):
 
     def __init__(self, detail: str | None = None) -> None:
         self.detail = detail or " ".join((self.__doc__ or "").split())
+        self.members: dict[str, Any] = {}
+        """What a program wants to know besides: further members of the document, in camelCase."""
         super().__init__(self.detail)
 
     @property
@@ -30,6 +32,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
             "errors": self.errors,
+            **self.members,
         }
 
 

@@ -121,7 +121,7 @@ class AnotherPrice(Problem):
 
     def __init__(self, price_cents: int, currency: str) -> None:
         super().__init__(f"The price has changed: this ticket costs {price_cents / 100:.2f} {currency} now.")
-        self.price_cents = price_cents
+        self.members = {"price": major(price_cents)}
 
 
 class TooManyOpenOrders(Problem):

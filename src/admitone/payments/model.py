@@ -96,6 +96,7 @@ class CardDeclined(Problem):
     def __init__(self, code: str, tries_left: int) -> None:
         left = f"You have {tries_left} more {'try' if tries_left == 1 else 'tries'}." if tries_left else "The order is cancelled."
         super().__init__(f"The card was declined ({code.replace('_', ' ')}). {left}")
+        self.members = {"triesLeft": tries_left}
 
     @classmethod
     def of(cls, charge: Charge) -> "CardDeclined":

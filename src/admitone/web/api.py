@@ -30,13 +30,15 @@ class Away(Exception):
 class Refused(Exception):
     """The API said no, and why."""
 
-    def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]]) -> None:
+    def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]], tries_left: int | None = None) -> None:
         super().__init__(f"{status} {kind}: {detail}")
         self.status = status
         self.kind = kind
         """The last word of the problem's type, such as `ticket-taken`."""
         self.detail = detail
         self.errors = errors
+        self.tries_left = tries_left
+        """How often another card may be tried, where a card was declined."""
 
 
 class Ticket(msgspec.Struct, frozen=True, rename="camel"):
@@ -85,10 +87,11 @@ class _Error(msgspec.Struct):
     field: str | None = None
 
 
-class _Problem(msgspec.Struct):
+class _Problem(msgspec.Struct, rename="camel"):
     type: str = ""
     detail: str = ""
     errors: list[_Error] = []
+    tries_left: int | None = None
 
 
 def client_of(settings: Settings, _db: Database | None) -> httpx.AsyncClient:
@@ -193,7 +196,7 @@ def _refusal(answer: httpx.Response) -> Refused:
     except msgspec.DecodeError:
         problem = _Problem()
     errors = [{"field": error.field or "", "message": error.message} for error in problem.errors]
-    return Refused(answer.status_code, problem.type.rpartition(":")[2], problem.detail, errors)
+    return Refused(answer.status_code, problem.type.rpartition(":")[2], problem.detail, errors, problem.tries_left)
 
 
 def _read(answer: httpx.Response, wanted: type[Item]) -> Item:

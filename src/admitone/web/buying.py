@@ -16,7 +16,7 @@ from admitone.web.render import page, see_other
 from admitone.web.visitor import Visitor
 
 REFRESH_SECONDS = 2
-LOOKS_AFTER_A_DECLINE = 5
+LOOKS_AFTER_LAST_DECLINE = 10
 
 
 @post("/orders")
@@ -72,7 +72,7 @@ async def pay(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api) -
             case "unknown-card":
                 return _order_page(request, await api.order(order_id), 400, card_error=refused.detail)
             case "card-declined":
-                return _order_page(request, await _after_a_decline(api, order_id), 402, refused=refused)
+                return _order_page(request, await _after_a_decline(api, order_id, refused), 402, refused=refused)
             case "key-reused":
                 error = "This form was sent before with another card. Please enter the card once more."
                 return _order_page(request, await api.order(order_id), 409, card_error=error)
@@ -102,11 +102,11 @@ async def back_to_order(request: AnyRequest, order_id: UUID) -> Response[str]:
     return see_other(request, f"/orders/{order_id}")
 
 
-async def _after_a_decline(api: Api, order_id: UUID) -> Order:
-    """The order once it had the time to hear of it: the last decline ends it a moment later, and then no form is to be shown."""
+async def _after_a_decline(api: Api, order_id: UUID, refused: Refused) -> Order:
+    """The order; the last decline ends it a moment later, and then no form is to be shown: that is waited for."""
     order = await api.order(order_id)
-    for _ in range(LOOKS_AFTER_A_DECLINE):
-        if order.status != "awaiting:payment":
+    for _ in range(LOOKS_AFTER_LAST_DECLINE):
+        if refused.tries_left or order.status != "awaiting:payment":
             break
         await asyncio.sleep(0.1)
         order = await api.order(order_id)
