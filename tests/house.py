@@ -10,6 +10,7 @@ assert (await bob.order(order))["status"] == "complete"
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,6 @@ from admitone.auth.tokens import make_key, public_key
 from admitone.kit.config import own_database_url
 from admitone.kit.db import prepare_connection
 from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message, subject
-from admitone.kit.migrations import create_databases
 from admitone.local import Engines, free_port
 
 Json = dict[str, Any]
@@ -41,7 +41,8 @@ NAMES = tuple(service.name for service in SERVICES)
 class House:
     """Engines of its own, and the services in one process or in six. Everything ends with the block."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prepared: Path) -> None:
+        copy_data(prepared, folder)
         self.engines = Engines(folder, lambda line: None, durable=False)
         self.folder = folder
         self.port = free_port()
@@ -53,7 +54,6 @@ class House:
     async def __aenter__(self) -> "House":
         self.engines.start()
         await self.engines.ready()
-        await create_databases(self.engines.database_url, [service.name for service in SERVICES if service.has_database])
         key = self.folder / "key.pem"
         make_key(key)
         self.settings = {
@@ -249,6 +249,12 @@ class Person:
     async def sees_ticket(self, ticket: Json, status: str, seconds: float = 10) -> Json:
         """The ticket, as soon as it has that status."""
         return await eventually(lambda: _when(self.ticket(ticket), status), seconds)
+
+
+def copy_data(prepared: Path, folder: Path) -> None:
+    """The data of engines that are stopped, for engines of one's own."""
+    shutil.copytree(prepared / "postgres", folder / "postgres", dirs_exist_ok=True)
+    shutil.copy(prepared / "passwords.json", folder)
 
 
 async def eventually(look: Callable[[], Awaitable[Found]], seconds: float = 10) -> Found:

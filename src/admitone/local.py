@@ -206,8 +206,8 @@ class Engines:
         finally:
             password_file.unlink(missing_ok=True)
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise EngineTrouble(f"PostgreSQL's data can't be prepared in {new}: {lines[-1]}")
+            told = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line] or [f"initdb ended with {done.returncode}"]
+            raise EngineTrouble(f"PostgreSQL's data can't be prepared in {new}: {' '.join(told)}")
         new.rename(self.folder / "postgres" / "data")
 
     def _begin(self, arguments: list[str], name: str, death_signal: int) -> subprocess.Popen[bytes]:

@@ -64,8 +64,9 @@ async def done(here: Exchange, handled: int, parked: int = 0) -> None:
 
     async def settled() -> bool:
         counts = await here.own.rows("SELECT (SELECT count(*) FROM inbox) AS handled, (SELECT count(*) FROM parked) AS parked")
-        info = await here.bus.stream.consumer_info(STREAM, "orders")
-        return counts == [{"handled": handled, "parked": parked}] and info.num_ack_pending == 0
+        if counts != [{"handled": handled, "parked": parked}]:
+            return False
+        return (await here.bus.stream.consumer_info(STREAM, "orders")).num_ack_pending == 0
 
     await eventually(settled)
 

@@ -8,9 +8,10 @@ from uuid import uuid4
 import msgspec
 import pytest
 from facts import order_created
+from house import eventually
 
 from admitone.events import OrderCreated
-from admitone.kit.bus import STREAM, repair
+from admitone.kit.bus import RELAY_LOCK, STREAM, repair
 from admitone.kit.event import Message
 from admitone.local import Engines
 from exchange import Exchange, exchange
@@ -90,7 +91,20 @@ async def test_what_commits_late_is_published_all_the_same(here: Exchange) -> No
     assert await here.ids_in_the_stream() == [fast, late]
 
 
-async def test_two_relays_of_one_service_keep_the_order(here: Exchange) -> None:
+async def test_a_relay_waits_while_another_is_at_work(here: Exchange) -> None:
+    (said,) = await here.emits(order_created())
+    asked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE $1"
+    async with here.own.db.pool.acquire() as another:
+        await another.execute("SELECT pg_advisory_lock($1)", RELAY_LOCK)
+        async with here.at_work(here.relay()):
+            await eventually(lambda: here.own.rows(asked, "SELECT pg_try_advisory_lock%"))
+            assert await here.ids_in_the_stream() == []
+            await another.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK)
+            await here.published()
+    assert await here.ids_in_the_stream() == [said]
+
+
+async def test_three_relays_of_one_service_keep_the_order(here: Exchange) -> None:
     async with here.at_work(here.relay(), here.relay(), here.relay()):
         said = await here.emits(*orders(60))
         await here.published()

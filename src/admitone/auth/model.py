@@ -10,7 +10,7 @@ from admitone.kit.problem import Problem
 
 Email = Annotated[
     str,
-    Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$", description="must be an e-mail address such as ann@example.com"),
+    Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z", description="must be an e-mail address such as ann@example.com"),
 ]
 Password = Annotated[str, Meta(min_length=8, max_length=128, description="must have 8 to 128 characters")]
 

@@ -1,7 +1,7 @@
 """Every SQL statement of orders. Each decides by itself, and answers by what it returns."""
 
 import base64
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -196,6 +196,7 @@ def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
         return None
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(text, type=tuple[datetime, UUID])
-    except (ValueError, msgspec.MsgspecError):
+        created_at, order_id = msgspec.json.decode(text, type=tuple[datetime, UUID])
+        return created_at.astimezone(UTC), order_id
+    except (ValueError, OverflowError, msgspec.MsgspecError):
         raise BadInput(("cursor", "is not one that a list has given")) from None

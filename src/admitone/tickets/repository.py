@@ -1,7 +1,7 @@
 """Every SQL statement of tickets. Each decides by itself, and answers by what it returns."""
 
 import base64
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -170,10 +170,11 @@ def _read_cursor(cursor: str | None, newest: bool) -> tuple[datetime | int, UUID
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         if newest:
-            return msgspec.json.decode(text, type=tuple[datetime, UUID])
+            created_at, ticket_id = msgspec.json.decode(text, type=tuple[datetime, UUID])
+            return created_at.astimezone(UTC), ticket_id
         price_cents, ticket_id = msgspec.json.decode(text, type=tuple[int, UUID])
         if not 0 <= price_cents < 2**63:
             raise ValueError(price_cents)
         return price_cents, ticket_id
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, OverflowError, msgspec.MsgspecError):
         raise BadInput(("cursor", "is not one that a list has given, with the same sort")) from None
