@@ -19,8 +19,10 @@ import nats.js.errors
 from house import eventually
 from nats.js.api import RawStreamMsg
 
-from admitone.kit.bus import STREAM, Bus, Consumer, Relay
+from admitone.kit.bus import STREAM, Bus
+from admitone.kit.consumer import Consumer
 from admitone.kit.event import Event, Message, subject
+from admitone.kit.relay import Relay
 from admitone.kit.service import Handlers
 from admitone.local import Engines
 from databases import OwnDatabase, own_database

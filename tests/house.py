@@ -29,7 +29,7 @@ import nats
 from admitone.app import SERVICES
 from admitone.auth.tokens import make_key, public_key
 from admitone.kit.config import own_database_url
-from admitone.kit.db import prepare_connection
+from admitone.kit.connection import prepare_connection
 from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message, subject
 from admitone.local import Engines, free_port
 
@@ -69,8 +69,8 @@ class House:
     async def __aexit__(self, *_: object) -> None:
         for name in list(self.processes):
             self.kill(name)
-        if self.engines.nats is not None:
-            self.engines.nats.send_signal(signal.SIGCONT)
+        self.thaw_bus()
+        self.thaw_database()
         self.engines.stop()
 
     async def start(self, **settings: str) -> None:
@@ -116,6 +116,21 @@ class House:
     def thaw_bus(self) -> None:
         assert self.engines.nats is not None
         self.engines.nats.send_signal(signal.SIGCONT)
+
+    def freeze_database(self) -> None:
+        """PostgreSQL with all its processes: connections stay open, nothing is answered."""
+        for pid in self._database_processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw_database(self) -> None:
+        for pid in self._database_processes():
+            os.kill(pid, signal.SIGCONT)
+
+    def _database_processes(self) -> list[int]:
+        assert self.engines.postgres is not None
+        server = self.engines.postgres.pid
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
+        return [server, *(int(pid) for pid, parent in zip(listed[::2], listed[1::2], strict=True) if parent == str(server))]
 
     def kill_bus(self) -> None:
         assert self.engines.nats is not None
@@ -203,7 +218,7 @@ class Person:
 
     @classmethod
     async def signed_up(cls, url: str, name: str) -> "Person":
-        client = httpx.AsyncClient(base_url=url, timeout=15)
+        client = httpx.AsyncClient(base_url=url, timeout=15, verify=False)
         answer = await client.post(
             "/api/users/signup", json={"email": f"{name}-{uuid4().hex[:8]}@example.com", "password": "correct horse"}
         )

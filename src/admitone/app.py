@@ -14,13 +14,15 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from admitone import auth, expiration, orders, payments, tickets, web
-from admitone.kit.bus import Bus, Consumer, Relay
+from admitone.kit.bus import Bus
 from admitone.kit.config import Settings, WrongSettings
+from admitone.kit.consumer import Consumer
 from admitone.kit.db import Database, as_uuid, connected
 from admitone.kit.log import correlation_id, log
 from admitone.kit.metrics import REQUESTS
 from admitone.kit.migrations import migrate_at
 from admitone.kit.problem import NotFound
+from admitone.kit.relay import Relay
 from admitone.kit.service import Service
 from admitone.kit.session import Verifier
 from admitone.kit.web import litestar_app
@@ -103,7 +105,7 @@ class Dispatcher:
 def is_under(prefix: str, path: str) -> bool:
     """Whether a path belongs to a service. The pages have every path but the API's."""
     if prefix == "/":
-        return not path.startswith("/api/")
+        return path != "/api" and not path.startswith("/api/")
     return path == prefix or path.startswith(prefix + "/")
 
 
@@ -167,7 +169,7 @@ def _check_of(db: Database, bus: Bus) -> Callable[[], Any]:
         except Exception:
             database = "away"
         # A bus that is away makes nothing unready: orders are taken all the same, and their events are sent later.
-        return {"ready": database == "ready", "database": database, "bus": "ready" if bus.client.is_connected else "away"}
+        return {"ready": database == "ready", "database": database, "bus": bus.state}
 
     return check
 

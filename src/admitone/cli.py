@@ -147,8 +147,9 @@ def _settings() -> Settings:
 
 def _listen(settings: Settings) -> socket.socket:
     """The port is taken before anything else is started. Raises WrongSettings when somebody else has it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), backlog=2048, reuse_port=False)
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
         raise WrongSettings(
             f"Port {settings.port} of {settings.host} can't be used ({error.strerror}): stop what listens there, or set ADMITONE_PORT."

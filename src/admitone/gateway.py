@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import httpx
 
@@ -32,6 +33,8 @@ class Gateway:
             await respond(send, 200, {"healthy": True})
         elif path == "/readyz":
             await self._readyz(send)
+        elif path == "/metrics" or not is_plain(scope["raw_path"]):
+            await _refuse(send, NotFound())
         else:
             for prefix, name in self.prefixes:
                 if is_under(prefix, path):
@@ -81,6 +84,12 @@ class Gateway:
 
         found = dict(zip(self.urls, await asyncio.gather(*(ready(url) for url in self.urls.values())), strict=True))
         await respond(send, 200 if all(found.values()) else 503, {"ready": all(found.values()), "services": found})
+
+
+def is_plain(raw_path: bytes) -> bool:
+    """Whether a path means to the service what it means to us: one with dots in it might be another's by then."""
+    segments = unquote_to_bytes(raw_path.partition(b"?")[0]).split(b"/")
+    return raw_path.startswith(b"/") and not {b".", b".."} & set(segments)
 
 
 @contextlib.asynccontextmanager

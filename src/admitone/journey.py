@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from admitone.flow import NAMES, listeners
 from admitone.kit.config import SERVICES_WITH_A_DATABASE, Settings
-from admitone.kit.db import prepare_connection
+from admitone.kit.connection import prepare_connection
 from admitone.kit.event import CATALOGUE, words
 
 Connections = dict[str, "asyncpg.Connection[asyncpg.Record]"]

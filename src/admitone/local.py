@@ -35,6 +35,7 @@ PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 RECOVERY_SECONDS = 300
 STOP_SECONDS = 4
+LEFTOVER_SECONDS = 20
 
 
 class EngineTrouble(Exception):
@@ -96,7 +97,7 @@ class Engines:
         self.account = _account(self.folder)
         for name in ("postgres", "nats", "log"):
             self._own(self.folder / name)
-        self._wait_for_leftover()
+        self._wait_for_leftovers()
         if not (self.folder / "postgres" / "data").exists():
             self._create_cluster()
         self.start_postgres()
@@ -127,6 +128,7 @@ class Engines:
         text = f"""
             listen: "127.0.0.1:{self.nats_port}"
             server_name: admitone
+            pid_file: {json.dumps(str(self.folder / "nats" / "nats.pid"))}
             jetstream {{ store_dir: {json.dumps(str(store))}, max_memory_store: 64MB }}
             authorization {{ user: admitone, password: "{self.passwords["nats"]}" }}
         """
@@ -206,8 +208,8 @@ class Engines:
         finally:
             password_file.unlink(missing_ok=True)
         if done.returncode:
-            told = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line] or [f"initdb ended with {done.returncode}"]
-            raise EngineTrouble(f"PostgreSQL's data can't be prepared in {new}: {' '.join(told)}")
+            told = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line]
+            raise EngineTrouble(f"PostgreSQL's data can't be prepared in {new}: {' '.join(told) or f'it ended with {done.returncode}'}")
         new.rename(self.folder / "postgres" / "data")
 
     def _begin(self, arguments: list[str], name: str, death_signal: int) -> subprocess.Popen[bytes]:
@@ -242,16 +244,28 @@ class Engines:
             for inner in (path, *path.rglob("*")):
                 os.chown(inner, uid, gid, follow_symlinks=False)
 
-    def _wait_for_leftover(self) -> None:
-        """A run that was killed takes its PostgreSQL along, but that may need a moment to write everything down."""
-        pid_file = self.folder / "postgres" / "data" / "postmaster.pid"
-        deadline = time.monotonic() + 20
-        while (pid := _live_postmaster(pid_file)) is not None:
-            if time.monotonic() > deadline:
-                raise EngineTrouble(f"A PostgreSQL of an earlier run still uses {self.folder} (process {pid}); stop it first.")
-            if sys.platform != "linux":  # Nothing but us ends it there.
-                os.kill(pid, signal.SIGINT)
+    def _wait_for_leftovers(self) -> None:
+        """A run that was killed takes its engines along, but PostgreSQL may need a moment to write everything down."""
+        pid_files = (self.folder / "postgres" / "data" / "postmaster.pid", self.folder / "nats" / "nats.pid")
+        begun = time.monotonic()
+        while left := [pid for pid in map(self._engine_of, pid_files) if pid is not None]:
+            waited = time.monotonic() - begun
+            if waited > LEFTOVER_SECONDS:
+                raise EngineTrouble(f"An engine of an earlier run still uses {self.folder} (process {left[0]}); stop it first.")
+            if sys.platform != "linux" or waited > LEFTOVER_SECONDS / 2:  # Nothing but us ends it there; here, it may be frozen.
+                for pid in left:
+                    os.kill(pid, signal.SIGINT)
+                    os.kill(pid, signal.SIGCONT)
             time.sleep(0.05)
+
+    def _engine_of(self, pid_file: Path) -> int | None:
+        """The process that a pid file names, if it is alive and works in this very folder: the file may be a copy, or old."""
+        try:
+            pid = int(pid_file.read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+        told = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+        return pid if str(self.folder) in told else None
 
     def _check(self, process: subprocess.Popen[bytes] | None, name: str, log_name: str) -> None:
         if process is not None and process.poll() is not None:
@@ -403,18 +417,3 @@ def _die_with(parent: int, death_signal: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal)
         if os.getppid() != parent:
             os._exit(1)
-
-
-def _live_postmaster(pid_file: Path) -> int | None:
-    """The process that a pid file names, if it is alive and a PostgreSQL as far as can be seen."""
-    try:
-        pid = int(pid_file.read_text().split()[0])
-        os.kill(pid, 0)
-        command = Path(f"/proc/{pid}/cmdline")
-        if command.exists() and b"postgres" not in command.read_bytes():
-            return None
-    except PermissionError:
-        return pid
-    except (OSError, ValueError, IndexError):
-        return None
-    return pid

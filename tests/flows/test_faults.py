@@ -184,3 +184,55 @@ async def _everything_said_is_in_the_stream(house: House) -> None:
                 assert (message.headers or {})["Nats-Msg-Id"] == str(row["event_id"])
     finally:
         await client.close()
+
+
+async def test_what_is_said_while_the_bus_is_away_hides_nothing_that_the_bus_has_lost(own_house: House) -> None:
+    """The newest row is in the stream again at a number that was lost: the ones before it must not pass for sent."""
+    await own_house.start()
+    ann, bob = await own_house.people("ann", "bob")
+    tickets = [await ann.lists(f"Seat {number}", 30) for number in range(3)]
+    await own_house.at_rest()
+    own_house.kill_bus()
+    shutil.rmtree(own_house.folder / "nats" / "data")
+    for number in range(3, 9):
+        tickets.append(await ann.lists(f"Seat {number}", 30))
+    own_house.start_bus()
+    order = await bob.orders(tickets[0])
+    await bob.sees_order(order, "awaiting:payment")
+    await own_house.at_rest()
+    await _everything_said_is_in_the_stream(own_house)
+
+
+async def test_a_stream_that_is_made_anew_under_a_running_system_is_filled_again(own_house: House) -> None:
+    await own_house.start()
+    [ann] = await own_house.people("ann")
+    await ann.lists("Front row", 30)
+    await own_house.at_rest()
+    client = await nats.connect(own_house.engines.nats_url)
+    await client.jetstream().delete_stream("ADMITONE")
+    await client.close()
+
+    async def refilled() -> bool:
+        try:
+            await _everything_said_is_in_the_stream(own_house)
+        except (AssertionError, KeyError, nats.js.errors.Error):
+            return False
+        return True
+
+    await eventually(refilled, seconds=30)
+
+
+async def test_a_frozen_database_is_said_to_be_away_and_is_used_again_when_it_is_back(own_house: House) -> None:
+    await own_house.start()
+    [ann] = await own_house.people("ann")
+    own_house.freeze_database()
+    answers = await asyncio.gather(*(ann.ask("GET", "/api/tickets") for _ in range(12)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.headers["retry-after"] for answer in answers} == {"2"}
+    own_house.thaw_database()
+
+    async def answers_again() -> bool:
+        return (await ann.ask("GET", "/api/tickets")).status_code == 200
+
+    await eventually(answers_again)
+    assert own_house.processes["all"].poll() is None

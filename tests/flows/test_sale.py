@@ -50,9 +50,11 @@ async def test_the_sale_in_the_readme_works_as_it_stands(house: House) -> None:
     assert "It is complete." in output
 
 
-async def test_the_gateway_gives_nobody_the_session_of_somebody_else(own_house: House) -> None:
+async def test_the_gateway_gives_nobody_the_session_of_somebody_else_and_no_service_the_path_of_another(own_house: House) -> None:
     await own_house.start_six()
     [ann] = await own_house.people("ann")
     assert (await ann.ask("GET", "/api/users/currentuser")).json()["currentUser"]["id"] == ann.id
     async with httpx.AsyncClient(base_url=own_house.url) as stranger:
         assert (await stranger.get("/api/users/currentuser")).json() == {"currentUser": None}
+        for path in ("/metrics", "/api/tickets/%2e%2e/users/currentuser", "/api/tickets/%2e%2E/%2e%2e/metrics"):
+            assert (await stranger.get(path)).status_code == 404

@@ -66,7 +66,8 @@ async def done(here: Exchange, handled: int, parked: int = 0) -> None:
         counts = await here.own.rows("SELECT (SELECT count(*) FROM inbox) AS handled, (SELECT count(*) FROM parked) AS parked")
         if counts != [{"handled": handled, "parked": parked}]:
             return False
-        return (await here.bus.stream.consumer_info(STREAM, "orders")).num_ack_pending == 0
+        pending: int = (await here.bus.stream.consumer_info(STREAM, "orders")).num_ack_pending
+        return pending == 0
 
     await eventually(settled)
 

@@ -11,8 +11,9 @@ from facts import order_created
 from house import eventually
 
 from admitone.events import OrderCreated
-from admitone.kit.bus import RELAY_LOCK, STREAM, repair
+from admitone.kit.bus import STREAM
 from admitone.kit.event import Message
+from admitone.kit.relay import LOCK, repair
 from admitone.local import Engines
 from exchange import Exchange, exchange
 
@@ -95,11 +96,11 @@ async def test_a_relay_waits_while_another_is_at_work(here: Exchange) -> None:
     (said,) = await here.emits(order_created())
     asked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE $1"
     async with here.own.db.pool.acquire() as another:
-        await another.execute("SELECT pg_advisory_lock($1)", RELAY_LOCK)
+        await another.execute("SELECT pg_advisory_lock($1)", LOCK)
         async with here.at_work(here.relay()):
             await eventually(lambda: here.own.rows(asked, "SELECT pg_try_advisory_lock%"))
             assert await here.ids_in_the_stream() == []
-            await another.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK)
+            await another.execute("SELECT pg_advisory_unlock($1)", LOCK)
             await here.published()
     assert await here.ids_in_the_stream() == [said]
 

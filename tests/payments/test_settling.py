@@ -9,7 +9,7 @@ import pytest
 from facts import BOB, PRICE, order_cancelled, order_completed, order_reserved
 
 from admitone.events import OrderEvent
-from admitone.kit.db import Connection
+from admitone.kit.connection import Connection
 from admitone.kit.testing import NOON
 from admitone.local import Engines
 from admitone.payments import commands, gateway, processing

@@ -2,15 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from admitone.kit.db import Connection
+from admitone.kit.connection import Connection
 
-Clock = Callable[["Connection"], Awaitable[datetime]]
+Clock = Callable[[Connection], Awaitable[datetime]]
 
 
-async def database_clock(connection: "Connection") -> datetime:
+async def database_clock(connection: Connection) -> datetime:
     """The time at this moment, in UTC. It is read once at the start of a transaction."""
     now: datetime = await connection.fetchval("SELECT clock_timestamp()")
     return now

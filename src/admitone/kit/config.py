@@ -150,7 +150,8 @@ def _public_url(text: str) -> str:
         raise ValueError("must be an address without a user or a path, such as https://tickets.example")
     if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1"):
         raise ValueError("must begin with https:// for any host but localhost: cookies travel with it")
-    return f"{url.scheme}://{url.netloc}"
+    default_port = {"http": ":80", "https": ":443"}[url.scheme]
+    return f"{url.scheme}://{url.netloc.lower().removesuffix(default_port)}"  # As a browser's Origin has it.
 
 
 def _file(text: str) -> Path:

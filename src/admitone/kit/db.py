@@ -2,22 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 
 from admitone.kit.clock import Clock, database_clock
+from admitone.kit.connection import Connection, prepare_connection
 from admitone.kit.event import OWNERS, Event
 from admitone.kit.log import causation_id, correlation
 
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-else:
-    Connection = asyncpg.Connection
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 TRANSIENT = (
@@ -29,10 +26,17 @@ TRANSIENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.CannotConnectNowError,
 )
 """What an engine says when it is away or busy: the same thing may work in a moment."""
+
+
+ACQUIRE_SECONDS = 3.0
+COMMAND_SECONDS = 6.0
+"""Longer than the server's own limit of 5 s: only a server that is not there at all is given up."""
 
 
 class Signal:
@@ -123,8 +127,8 @@ class Database:
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """All of it or nothing, at READ COMMITTED: rules hang on constraints and guarded statements, not on isolation."""
-        async with self.pool.acquire() as connection:
-            async with connection.transaction():
+        async with self._connection() as connection, connection.transaction():
+            with _given_up_in_time(connection):
                 tx = Tx(connection, self.service, await self.clock(connection))
                 yield tx
         if tx.emitted:
@@ -134,8 +138,27 @@ class Database:
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[Tx]:
         """For a look without a change: no transaction, nobody is woken."""
-        async with self.pool.acquire() as connection:
-            yield Tx(connection, self.service, await self.clock(connection))
+        async with self._connection() as connection:
+            with _given_up_in_time(connection):
+                yield Tx(connection, self.service, await self.clock(connection))
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
+        connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)
+        try:
+            yield connection
+        finally:
+            await self.pool.release(connection, timeout=1)
+
+
+@contextlib.contextmanager
+def _given_up_in_time(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> Iterator[None]:
+    """A server that has stopped answering is not asked to undo anything: that would wait as long again."""
+    try:
+        yield
+    except TimeoutError:
+        connection.terminate()
+        raise
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +170,7 @@ async def connected(service: str, url: str, clock: Clock = database_clock) -> As
         max_size=8,
         init=prepare_connection,
         timeout=5,
-        command_timeout=10,
+        command_timeout=COMMAND_SECONDS,
         server_settings={
             "application_name": service,
             "timezone": "UTC",
@@ -157,17 +180,6 @@ async def connected(service: str, url: str, clock: Clock = database_clock) -> As
         },
     ) as pool:
         yield Database(service, pool, clock)
-
-
-async def prepare_connection(connection: Connection) -> None:
-    """Teach a connection to give and take JSON as plain Python values."""
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            name,
-            schema="pg_catalog",
-            encoder=lambda value: msgspec.json.encode(value).decode(),
-            decoder=lambda text: msgspec.json.decode(text),
-        )
 
 
 def as_uuid(text: str) -> UUID | None:

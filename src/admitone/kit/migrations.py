@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from admitone.kit.config import own_database_url
-from admitone.kit.db import Connection
+from admitone.kit.connection import Connection
 
 LOCK = 0x41444D4954  # "ADMIT"
 

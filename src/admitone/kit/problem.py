@@ -82,7 +82,7 @@ class BodyTooLarge(Problem):
 
 
 class TryAgain(Problem):
-    """A part of the system is not available for the moment. Nothing was changed; please try again."""
+    """A part of the system is not available for the moment. Please look whether it was done, and try again if not."""
 
     status = 503
     headers: ClassVar[dict[str, str]] = {"Retry-After": "2"}

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import urlencode
 
 from litestar import Litestar, Request, Response, Router
+from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
@@ -62,14 +62,6 @@ async def eventually(
             await happened(changed, min(left, 0.1))
 
 
-def next_link(request: AnyRequest, cursor: str | None) -> dict[str, str]:
-    """The Link header that leads to the next page, where there is one."""
-    if cursor is None:
-        return {}
-    query = urlencode({**{name: value for name, value in request.query_params.items() if name != "cursor"}, "cursor": cursor})
-    return {"Link": f'<{request.url.path}?{query}>; rel="next"'}
-
-
 def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: Database | None) -> Litestar:
     """The service's HTTP side. It has no life cycle of its own: whoever runs it has started everything before."""
 
@@ -94,6 +86,7 @@ def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: D
         before_request=only_our_own_origin,
         exception_handlers=cast("Any", {Exception: as_problem_json, **service.exception_handlers}),
         request_max_body_size=MAX_BODY_BYTES,
+        response_headers=[ResponseHeader(name="Cache-Control", value="no-store")] if service.has_database else [],
         openapi_config=None,
         logging_config=None,
     )

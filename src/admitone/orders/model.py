@@ -1,10 +1,9 @@
 """What an order is, and what can be refused."""
 
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from admitone.kit.form import Price, major
 from admitone.kit.problem import NotFound, Problem
@@ -14,13 +13,6 @@ class OrderForm(Struct, rename="camel"):
     ticket_id: UUID
     price: Price | None = None
     """The price that the buyer saw."""
-
-
-class Page(Struct):
-    """How much of a list, and from where on."""
-
-    limit: Annotated[int, Meta(ge=1, le=100, description="must be a whole number from 1 to 100")] = 100
-    cursor: str | None = None
 
 
 class TicketCopy(Struct, frozen=True, kw_only=True):

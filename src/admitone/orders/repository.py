@@ -1,14 +1,11 @@
 """Every SQL statement of orders. Each decides by itself, and answers by what it returns."""
 
-import base64
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
-
-import msgspec
 
 from admitone.events import TicketEvent
 from admitone.kit.db import Tx
-from admitone.kit.problem import BadInput
+from admitone.kit.paging import after
 from admitone.orders.model import Order, TicketCopy
 
 
@@ -171,7 +168,7 @@ async def get(tx: Tx, order_id: UUID) -> Order | None:
 
 async def of_user(tx: Tx, user_id: UUID, limit: int, cursor: str | None) -> list[Order]:
     """A user's orders, newest first, one more than the limit where there are more. Raises BadInput for a bad cursor."""
-    after = _read_cursor(cursor)
+    created_at, order_id = after(cursor, by=datetime)
     return await tx.all(
         Order,
         """
@@ -180,23 +177,7 @@ async def of_user(tx: Tx, user_id: UUID, limit: int, cursor: str | None) -> list
         ORDER BY created_at DESC, order_id DESC LIMIT $4
         """,
         user_id,
-        after[1] if after else None,
-        after[0] if after else None,
+        order_id,
+        created_at,
         limit + 1,
     )
-
-
-def cursor_after(order: Order) -> str:
-    """Where the next page begins."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((order.created_at, order.order_id))).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        created_at, order_id = msgspec.json.decode(text, type=tuple[datetime, UUID])
-        return created_at.astimezone(UTC), order_id
-    except (ValueError, OverflowError, msgspec.MsgspecError):
-        raise BadInput(("cursor", "is not one that a list has given")) from None

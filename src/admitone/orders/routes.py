@@ -6,12 +6,13 @@ from uuid import UUID
 from litestar import Response, delete, get, post
 
 from admitone.kit.config import Settings
-from admitone.kit.db import Database, as_uuid
+from admitone.kit.db import Database
 from admitone.kit.idempotency import once
+from admitone.kit.paging import Page, links
 from admitone.kit.session import User
-from admitone.kit.web import AnyRequest, eventually, next_link, read, read_query
+from admitone.kit.web import AnyRequest, eventually, read, read_query
 from admitone.orders import commands, repository
-from admitone.orders.model import AnotherPrice, OrderForm, OrderNotFound, OrderView, Page, TicketUnknown
+from admitone.orders.model import AnotherPrice, OrderForm, OrderNotFound, OrderView, TicketUnknown
 
 
 @post("/")
@@ -36,31 +37,23 @@ async def my_orders(request: AnyRequest, db: Database, user: User) -> Response[l
     page = read_query(request, Page)
     async with db.reading() as tx:
         found = await repository.of_user(tx, user.id, page.limit, page.cursor)
-    orders = found[: page.limit]
-    cursor = repository.cursor_after(orders[-1]) if len(found) > page.limit else None
-    return Response([OrderView.of(order, tx.now) for order in orders], headers=next_link(request, cursor))
+    orders = [OrderView.of(order, tx.now) for order in found[: page.limit]]
+    return Response(orders, headers=links(request, found, page.limit, lambda order: (order.created_at, order.order_id)))
 
 
-@get("/{order_id:str}")
-async def show_order(order_id: str, db: Database, user: User) -> OrderView:
+@get("/{order_id:uuid}")
+async def show_order(order_id: UUID, db: Database, user: User) -> OrderView:
     async with db.reading() as tx:
-        order = await repository.get(tx, _id(order_id))
+        order = await repository.get(tx, order_id)
     if order is None or order.user_id != user.id:
         raise OrderNotFound
     return OrderView.of(order, tx.now)
 
 
-@delete("/{order_id:str}")
-async def cancel_order(order_id: str, db: Database, user: User) -> None:
+@delete("/{order_id:uuid}")
+async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
     async with db.transaction() as tx:
-        await commands.cancel_by_buyer(tx, _id(order_id), user.id)
-
-
-def _id(text: str) -> UUID:
-    order_id = as_uuid(text)
-    if order_id is None:
-        raise OrderNotFound
-    return order_id
+        await commands.cancel_by_buyer(tx, order_id, user.id)
 
 
 ROUTES = (create_order, my_orders, show_order, cancel_order)

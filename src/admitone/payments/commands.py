@@ -9,6 +9,7 @@ from admitone.kit.log import correlation
 from admitone.kit.problem import Problem
 from admitone.payments import repository
 from admitone.payments.model import (
+    MOST_ATTEMPTS,
     Charge,
     NotPayableYet,
     OrderCancelled,
@@ -44,7 +45,11 @@ async def _why_not(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Prob
     charge = await repository.live_charge(tx, order_id)
     if charge is not None:
         return PaidAlready() if charge.status == "completed" else PaymentUnderWay()
-    return TimeIsUp() if order.expires_at <= now else OrderCancelled()
+    if order.expires_at <= now:
+        return TimeIsUp()
+    if await repository.attempts(tx, order_id) >= MOST_ATTEMPTS:
+        return OrderCancelled()  # The last decline is on its way to orders.
+    return PaymentUnderWay()  # It was, a moment ago.
 
 
 async def note_authorized(tx: Tx, charge_id: UUID, stripe_id: str) -> None:

@@ -99,6 +99,11 @@ async def live_charge(tx: Tx, order_id: UUID) -> Charge | None:
     return await tx.one(Charge, "SELECT * FROM charges WHERE order_id = $1 AND status <> 'failed'", order_id)
 
 
+async def attempts(tx: Tx, order_id: UUID) -> int:
+    count: int = await tx.value("SELECT count(*) FROM charges WHERE order_id = $1", order_id)
+    return count
+
+
 async def in_doubt(tx: Tx, begun_before: datetime) -> list[Charge]:
     """Charges that were begun and whose outcome nobody has written down."""
     return await tx.all(

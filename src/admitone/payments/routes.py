@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Response, post
 
-from admitone.kit.db import Database
+from admitone.kit.db import TRANSIENT, Database
 from admitone.kit.idempotency import Known, claim, remember
 from admitone.kit.log import log
 from admitone.kit.session import User
@@ -56,7 +56,7 @@ async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -
             charge_id = charge.charge_id
             try:
                 await processing.authorize(db, gateway, charge)
-            except (OutcomeUnknown, TimeoutError) as error:
+            except (OutcomeUnknown, *TRANSIENT) as error:
                 log.warning("the processor has not answered; the same call is made again later", error=repr(error))
     answer = await _outcome(request, db, charge_id)
     if answer.status_code in (201, 402):

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from admitone.kit.form import Price, Title, major
+from admitone.kit.paging import Limit
 from admitone.kit.problem import NotFound, Problem
 
 Sort = Literal["newest", "cheapest"]
@@ -24,14 +25,7 @@ class Search(Struct):
     sort: Sort = "newest"
     min: Price | None = None
     max: Price | None = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="must be a whole number from 1 to 100")] = 20
-    cursor: str | None = None
-
-
-class Page(Struct):
-    """How much of a list, and from where on."""
-
-    limit: Annotated[int, Meta(ge=1, le=100, description="must be a whole number from 1 to 100")] = 100
+    limit: Limit = 20
     cursor: str | None = None
 
 

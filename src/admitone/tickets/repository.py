@@ -1,14 +1,11 @@
 """Every SQL statement of tickets. Each decides by itself, and answers by what it returns."""
 
-import base64
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
-
-import msgspec
 
 from admitone.events import OrderEvent
 from admitone.kit.db import Tx
-from admitone.kit.problem import BadInput
+from admitone.kit.paging import after
 from admitone.tickets.model import Search, Ticket
 
 
@@ -121,7 +118,7 @@ async def get(tx: Tx, ticket_id: UUID) -> Ticket | None:
 async def search(tx: Tx, wanted: Search) -> list[Ticket]:
     """Available tickets, one more than the limit where there are more. Raises BadInput for a cursor that is none."""
     newest = wanted.sort == "newest"
-    after = _read_cursor(wanted.cursor, newest)
+    place, ticket_id = after(wanted.cursor, by=datetime if newest else int)
     return await tx.all(
         Ticket,
         f"""
@@ -135,15 +132,15 @@ async def search(tx: Tx, wanted: Search) -> list[Ticket]:
         wanted.q.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
         wanted.min,
         wanted.max,
-        after[1] if after else None,
-        after[0] if after else None,
+        ticket_id,
+        place,
         wanted.limit + 1,
     )
 
 
 async def of_seller(tx: Tx, seller_id: UUID, limit: int, cursor: str | None) -> list[Ticket]:
     """A seller's tickets in every state, newest first, one more than the limit where there are more."""
-    after = _read_cursor(cursor, newest=True)
+    created_at, ticket_id = after(cursor, by=datetime)
     return await tx.all(
         Ticket,
         """
@@ -152,29 +149,7 @@ async def of_seller(tx: Tx, seller_id: UUID, limit: int, cursor: str | None) -> 
         ORDER BY created_at DESC, ticket_id DESC LIMIT $4
         """,
         seller_id,
-        after[1] if after else None,
-        after[0] if after else None,
+        ticket_id,
+        created_at,
         limit + 1,
     )
-
-
-def cursor_after(ticket: Ticket, newest: bool) -> str:
-    """Where the next page begins."""
-    place = (ticket.created_at if newest else ticket.price_cents, ticket.ticket_id)
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str | None, newest: bool) -> tuple[datetime | int, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        if newest:
-            created_at, ticket_id = msgspec.json.decode(text, type=tuple[datetime, UUID])
-            return created_at.astimezone(UTC), ticket_id
-        price_cents, ticket_id = msgspec.json.decode(text, type=tuple[int, UUID])
-        if not 0 <= price_cents < 2**63:
-            raise ValueError(price_cents)
-        return price_cents, ticket_id
-    except (ValueError, OverflowError, msgspec.MsgspecError):
-        raise BadInput(("cursor", "is not one that a list has given, with the same sort")) from None
