@@ -140,7 +140,23 @@ def test_a_title_is_kept_as_it_was_written(title: str) -> None:
     assert read_json(body, Form).title == title
 
 
-@pytest.mark.parametrize("ticket_id", ["", "1", "x" * 36, 5, None, True, [], {}, "7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4", "7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f0", "\ud800", "a\0"])
+@pytest.mark.parametrize(
+    "ticket_id",
+    [
+        "",
+        "1",
+        "x" * 36,
+        5,
+        None,
+        True,
+        [],
+        {},
+        "7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4",
+        "7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f0",
+        "\ud800",
+        "a\0",
+    ],
+)
 def test_no_such_id(ticket_id: object) -> None:
     body = json.dumps({"ticketId": ticket_id, "title": "x", "price": 1})
     assert said_wrong(body) == {"ticketId": "must be an id"} or set(said_wrong(body)) == {"ticketId"}

@@ -64,6 +64,16 @@ async def test_a_message_is_the_event_and_its_envelope(here: Exchange) -> None:
     assert (envelope.event_id, envelope.correlation_id, envelope.time) == (row["event_id"], row["correlation_id"], row["created_at"])
 
 
+async def test_an_event_of_a_newer_version_is_published_too_and_holds_up_nothing(here: Exchange) -> None:
+    await here.emits(*orders(1))
+    await here.own.db.pool.execute("UPDATE outbox SET event = 'OrderExtendedTwice'")
+    said = await here.emits(*orders(1))
+    async with here.at_work(here.relay()):
+        await here.published()
+    assert await here.ids_in_the_stream() == said
+    assert [message.subject for message in await here.in_the_stream()] == ["events.orders.OrderExtendedTwice", "events.orders.OrderCreated"]
+
+
 async def test_what_was_rolled_back_is_never_published(here: Exchange) -> None:
     class Crash(Exception):
         pass
