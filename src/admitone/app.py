@@ -59,6 +59,8 @@ class Dispatcher:
         started = time.perf_counter()
         status = 0
         name, app = self._find(scope["path"])
+        if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
+            scope = {**scope, "method": "GET"}
 
         async def send_with_id(message: Any) -> None:
             nonlocal status

@@ -152,7 +152,8 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
         raise WrongSettings(
-            f"Port {settings.port} of {settings.host} can't be used ({error.strerror}): stop what listens there, or set ADMITONE_PORT."
+            f"Port {settings.port} of {settings.host} can't be used ({os.strerror(error.errno or 0)}): "
+            "stop what listens there, or set ADMITONE_PORT."
         ) from error
 
 

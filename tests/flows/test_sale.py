@@ -29,6 +29,9 @@ async def test_a_sale_on_one_process_and_on_six(own_house: House, processes: int
     assert (await bob.order(order))["status"] == "complete"
     await eve.sees_ticket(ticket, "sold")
     assert (await bob.cancels(order)).status_code == 409
+    for path in ("/", "/readyz", f"/api/tickets/{ticket['id']}"):
+        looked = await eve.ask("HEAD", path)
+        assert (looked.status_code, looked.content) == (200, b"")
 
     await own_house.at_rest()
     assert [row["status"] for row in await own_house.rows("payments", "SELECT status FROM charges")] == ["completed"]

@@ -19,13 +19,14 @@ Title = Annotated[
 ]
 
 
-class Price(int):
-    """An amount in cents, written by people in major units: 0.50 to 999,999.99 with at most two decimals."""
+class Amount(int):
+    """In cents; people write it in major units, with at most two decimals."""
 
-    description = "must be an amount from 0.50 to 999999.99 with at most two decimals"
+    lowest = 0
+    description = "must be an amount from 0 to 999999.99 with at most two decimals"
 
     @classmethod
-    def parse(cls, value: object) -> "Price":
+    def parse(cls, value: object) -> "Amount":
         """Raises ValueError for anything that is no such amount."""
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,2})?", value):
             value = Decimal(value)
@@ -35,9 +36,16 @@ class Price(int):
             whole_cents = value.quantize(Decimal("0.01")) if -1 <= value <= 1_000_000 else None
         except InvalidOperation as error:
             raise ValueError(value) from error
-        if whole_cents is None or whole_cents != value or not 50 <= whole_cents * 100 <= 99_999_999:
+        if whole_cents is None or whole_cents != value or not cls.lowest <= whole_cents * 100 <= 99_999_999:
             raise ValueError(value)
         return cls(int(whole_cents * 100))
+
+
+class Price(Amount):
+    """What a ticket may cost."""
+
+    lowest = 50
+    description = "must be an amount from 0.50 to 999999.99 with at most two decimals"
 
 
 def major(cents: int) -> float:
@@ -83,8 +91,8 @@ def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool 
 
 
 def _decode(wanted: type, value: object) -> object:
-    if wanted is Price:
-        return Price.parse(value)
+    if issubclass(wanted, Amount):
+        return wanted.parse(value)
     raise NotImplementedError(wanted)
 
 
@@ -93,8 +101,8 @@ def _rule(wanted: Any) -> str:
     for part in (wanted, *get_args(wanted)):
         if isinstance(part, Meta) and part.description:
             return part.description
-        if part is Price:
-            return Price.description
+        if isinstance(part, type) and issubclass(part, Amount):
+            return part.description
         if part is UUID:
             return "must be an id"
         if part is not wanted and get_origin(part) is Annotated:

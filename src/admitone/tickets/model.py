@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from admitone.kit.form import Price, Title, major
+from admitone.kit.form import Amount, Price, Title, major
 from admitone.kit.paging import Limit
 from admitone.kit.problem import NotFound, Problem
 
@@ -23,8 +23,8 @@ class Search(Struct):
 
     q: Annotated[str, Meta(max_length=200, description="must have at most 200 characters")] = ""
     sort: Sort = "newest"
-    min: Price | None = None
-    max: Price | None = None
+    min: Amount | None = None
+    max: Amount | None = None
     limit: Limit = 20
     cursor: str | None = None
 
