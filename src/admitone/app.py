@@ -17,7 +17,8 @@ from admitone import auth, expiration, orders, payments, tickets, web
 from admitone.kit.bus import Bus
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.consumer import Consumer
-from admitone.kit.db import Database, as_uuid, connected
+from admitone.kit.db import Database, connected
+from admitone.kit.form import as_uuid
 from admitone.kit.log import correlation_id, log
 from admitone.kit.metrics import REQUESTS
 from admitone.kit.migrations import migrate_at

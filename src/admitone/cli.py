@@ -19,7 +19,7 @@ from admitone.gateway import gateway as gateway_to
 from admitone.kit import config, log
 from admitone.kit.bus import BusClosed
 from admitone.kit.config import Settings, WrongSettings
-from admitone.kit.db import as_uuid
+from admitone.kit.form import as_uuid
 from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
 from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -180,11 +180,3 @@ async def connected(service: str, url: str, clock: Clock = database_clock) -> As
         },
     ) as pool:
         yield Database(service, pool, clock)
-
-
-def as_uuid(text: str) -> UUID | None:
-    """The id that a text spells in its usual form, or None."""
-    try:
-        return UUID(text) if len(text) == 36 else None
-    except ValueError:
-        return None

@@ -90,10 +90,18 @@ def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool 
     return form(**good)
 
 
+def as_uuid(text: str) -> UUID | None:
+    """The id that a text spells in its usual form, or None."""
+    try:
+        return UUID(text) if len(text) == 36 else None
+    except ValueError:
+        return None
+
+
 def _decode(wanted: type, value: object) -> object:
     if issubclass(wanted, Amount):
         return wanted.parse(value)
-    raise NotImplementedError(wanted)
+    raise TypeError(f"a form has no fields of {wanted}")
 
 
 def _rule(wanted: Any) -> str:

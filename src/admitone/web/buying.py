@@ -6,7 +6,7 @@ from uuid import UUID
 
 from litestar import Response, get, post
 
-from admitone.kit.db import as_uuid
+from admitone.kit.form import as_uuid
 from admitone.kit.problem import NotFound
 from admitone.kit.web import AnyRequest
 from admitone.web.api import Api, Away, Order, Refused
