@@ -34,7 +34,8 @@ TRANSIENT = (
 """What an engine says when it is away or busy: the same thing may work in a moment."""
 
 
-ACQUIRE_SECONDS = 3.0
+ACQUIRE_SECONDS = 8.0
+"""Long enough for a dogpile: thousands wait for a few connections, and each is to be told no, not to come back later."""
 COMMAND_SECONDS = 6.0
 """Longer than the server's own limit of 5 s: only a server that is not there at all is given up."""
 

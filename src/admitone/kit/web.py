@@ -111,6 +111,8 @@ def as_problem(error: Exception) -> Problem:
             problem = Problem(error.detail)
             problem.status = status  # type: ignore[misc]
             return problem
+        case HTTPException(detail="client disconnected prematurely"):
+            return Problem()  # Nobody is left to read it.
     if isinstance(error, TRANSIENT):
         log.warning("an engine is away", error=repr(error))
         return TryAgain()
