@@ -22,8 +22,9 @@ from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.form import as_uuid
 from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
 from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
+from admitone.privileges import NoAccount
 
-EXPECTED = (WrongSettings, EngineTrouble, MigrationEdited, BusClosed, story.UnknownOrder)
+EXPECTED = (WrongSettings, EngineTrouble, NoAccount, MigrationEdited, BusClosed, story.UnknownOrder)
 """What a person can mend: said in one sentence, without a trace."""
 
 

