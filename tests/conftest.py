@@ -9,11 +9,12 @@ import pytest
 from house import House, copy_data
 
 from admitone.app import SERVICES
-from admitone.kit.config import own_database_url
+from admitone.kit.config import DATABASES, TEST_PROCESSOR, own_database_url
 from admitone.kit.migrations import create_databases, migrate_at
 from admitone.kit.service import Service
 from admitone.kit.testing import Rehearsal, rehearsal
 from admitone.local import Engines
+from admitone.payments import testgateway
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -34,9 +35,10 @@ async def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         engines.start()
         await engines.ready()
         names = [service.name for service in SERVICES if service.has_database]
-        await create_databases(engines.database_url, names)
+        await create_databases(engines.database_url, DATABASES)
         for name in names:
             await migrate_at(own_database_url(engines.database_url, name), name)
+        await migrate_at(own_database_url(engines.database_url, TEST_PROCESSOR), TEST_PROCESSOR, testgateway.MIGRATIONS)
     finally:
         engines.stop()
     return engines.folder

@@ -13,10 +13,13 @@ from admitone.events import (
     OrderCancelled,
     OrderCompleted,
     OrderCreated,
+    OrderRefunded,
     OrderReserved,
     PaymentAuthorized,
     PaymentCreated,
     PaymentFailed,
+    PaymentRefunded,
+    PaymentUncollected,
     ReservationRefused,
     TicketCreated,
     TicketUpdated,
@@ -54,7 +57,8 @@ def reservation_refused(**changes: Any) -> ReservationRefused:
 def _order(version: int, status: str, /, **changes: Any) -> dict[str, Any]:
     state = {"order_id": A, "version": version, "ticket_id": TICKET, "user_id": BOB, "status": status, "reason": None}
     state |= {"title": TITLE, "price_cents": PRICE, "currency": "USD", "lock": 1}
-    return state | {"expires_at": EXPIRES_AT, "cancel_at": CANCEL_AT, "extended": False} | changes
+    state |= {"expires_at": EXPIRES_AT, "cancel_at": CANCEL_AT, "extended": False}
+    return state | {"seller_id": ANN, "fee_basis_points": 0} | changes
 
 
 def order_created(**changes: Any) -> OrderCreated:
@@ -73,6 +77,10 @@ def order_completed(**changes: Any) -> OrderCompleted:
     return OrderCompleted(**_order(3, "complete", **changes))
 
 
+def order_refunded(**changes: Any) -> OrderRefunded:
+    return OrderRefunded(**_order(4, "refunded", **{"relist": False} | changes))
+
+
 def expiration_complete(**changes: Any) -> ExpirationComplete:
     state: dict[str, Any] = {"order_id": A, "cancel_at": CANCEL_AT}
     return ExpirationComplete(**state | changes)
@@ -89,6 +97,14 @@ def payment_created(**changes: Any) -> PaymentCreated:
 def payment_failed(attempt: int, **changes: Any) -> PaymentFailed:
     state: dict[str, Any] = {"charge_id": CHARGE, "order_id": A, "attempt": attempt, "decline_code": "card_declined"}
     return PaymentFailed(**state | changes)
+
+
+def payment_uncollected(**changes: Any) -> PaymentUncollected:
+    return PaymentUncollected(**_charge(**changes))
+
+
+def payment_refunded(**changes: Any) -> PaymentRefunded:
+    return PaymentRefunded(**_charge(**{"refund_id": "re_1", "relist": False} | changes))
 
 
 def _charge(**changes: Any) -> dict[str, Any]:

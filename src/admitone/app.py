@@ -144,16 +144,23 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 url = settings.database_url_of(service.name)
                 await migrate_at(url, service.name)
                 db = await stack.enter_async_context(connected(service.name, url))
+            provided = {name: await _begun(stack, make(settings, db)) for name, make in service.provides.items()}
+            if db is not None:
                 bus = Bus(service.name, settings.nats_url_of(service.name))
                 tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
-                tasks += [loops.create_task(job(db, settings)) for job in service.jobs]
+                tasks += [loops.create_task(job(db, settings, **provided)) for job in service.jobs]
                 dispatcher.checks[service.name] = _check_of(db, bus)
-            dispatcher.add(service, litestar_app(service, settings, verifier, db))
+            dispatcher.add(service, litestar_app(service, settings, verifier, db, provided))
         try:
             yield dispatcher
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _begun(stack: contextlib.AsyncExitStack, made: Any) -> Any:
+    """What has a life of its own begins it here, and ends it with the stack."""
+    return await stack.enter_async_context(made) if isinstance(made, contextlib.AbstractAsyncContextManager) else made
 
 
 async def _exchange_events(service: Service, db: Database, bus: Bus, database_url: str) -> None:

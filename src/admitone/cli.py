@@ -1,4 +1,4 @@
-"""The command line: admitone up | serve NAMES | gateway | migrate | keygen | events | journey."""
+"""The command line: admitone up | serve NAMES | gateway | migrate | keygen | events | journey | money | refund | settle | ledger."""
 
 import asyncio
 import contextlib
@@ -7,13 +7,15 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 import click
 
 from admitone import app, flow
 from admitone import journey as story
+from admitone import money as cash
 from admitone.auth.tokens import make_key, public_key
 from admitone.gateway import gateway as gateway_to
 from admitone.kit import config, log
@@ -21,10 +23,14 @@ from admitone.kit.bus import BusClosed
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.form import as_uuid
 from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
+from admitone.kit.problem import Problem
 from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
+from admitone.payments.model import Charge
 from admitone.privileges import NoAccount
 
-EXPECTED = (WrongSettings, EngineTrouble, NoAccount, MigrationEdited, BusClosed, story.UnknownOrder)
+Result = TypeVar("Result")
+
+EXPECTED = (WrongSettings, EngineTrouble, NoAccount, MigrationEdited, BusClosed, story.UnknownOrder, Problem)
 """What a person can mend: said in one sentence, without a trace."""
 
 
@@ -47,7 +53,7 @@ def up() -> None:
 async def _up(settings: Settings, listening: socket.socket) -> None:
     async with with_engines(settings, _say) as complete:
         assert complete.database_url is not None
-        await create_databases(complete.database_url, config.SERVICES_WITH_A_DATABASE)
+        await create_databases(complete.database_url, config.DATABASES)
         async with app.running(app.SERVICES, complete) as dispatcher:
             await app.serve(dispatcher, listening, lambda: _welcome(complete))
 
@@ -92,15 +98,17 @@ def migrate(create: bool, names: tuple[str, ...]) -> None:
     settings = _settings()
     with _sentences():
         services = [service.name for service in app.named(names) if service.has_database]
+        # Its tables it makes by itself, as soon as payments runs without a key.
+        test_processor = [config.TEST_PROCESSOR] if "payments" in services and not settings.stripe_secret_key else []
 
         async def work() -> None:
             if create:
                 if settings.database_url is None:
                     raise WrongSettings("--create needs DATABASE_URL, the administrator's.")
-                await create_databases(settings.database_url, services)
-            for service in services:
-                applied = await migrate_at(settings.database_url_of(service), service)
-                click.echo(f"{service}: {', '.join(applied) or 'up to date'}")
+                await create_databases(settings.database_url, [*services, *test_processor])
+            for name in services:
+                applied = await migrate_at(settings.database_url_of(name), name)
+                click.echo(f"{name}: {', '.join(applied) or 'up to date'}")
 
         _run(work())
 
@@ -130,15 +138,97 @@ def journey(order_id: str) -> None:
     """Tell one order's story: what happened, where, when, caused by what, and what is still missing."""
     settings = _settings()
     with _sentences():
-        wanted = as_uuid(order_id)
-        if wanted is None:
-            raise WrongSettings(f"{order_id!r} is no order id; an id looks like 7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f.")
+        wanted = _order(order_id)
 
         async def work() -> None:
             steps = await story.steps_of_order(settings_of_run(settings), wanted)
             click.echo("\n".join(story.tell(wanted, steps)))
 
         _run(work())
+
+
+@main.command()
+def money() -> None:
+    """List every payment that is older than a minute and not settled; exit code 1 if there is any."""
+    settings = _settings()
+    with _sentences():
+
+        async def work() -> list[str]:
+            return await cash.unsettled(settings_of_run(settings))
+
+        lines = _run(work())
+        click.echo("\n".join(lines) or "Everything about money is settled.")
+        sys.exit(1 if lines else 0)
+
+
+@main.command()
+@click.argument("order_id")
+@click.option("--reason", required=True, help="Kept with the charge.")
+@click.option("--relist", is_flag=True, help="Put the ticket on sale again; otherwise it stays sold.")
+def refund(order_id: str, reason: str, relist: bool) -> None:
+    """Give the buyer of a complete order the money back. A second time gives nothing back."""
+    settings = _settings()
+    with _sentences():
+        wanted = _order(order_id)
+
+        async def work() -> Charge:
+            return await cash.refund(settings_of_run(settings), wanted, _reason(reason), relist)
+
+        charge = _run(work())
+        if charge.status == "refunded" and charge.stripe_refund_id is None:
+            click.echo("The sale is undone. The payment was never collected, so there was nothing to give back.")
+        elif charge.status == "refunded":
+            click.echo(f"Refunded: {charge.amount_cents / 100:.2f} {charge.currency} ({charge.stripe_refund_id}).")
+        else:
+            click.echo(
+                f"Written down, but not made yet ({charge.trouble or 'payments is not running, or busy'}); it is made as soon as it can be."
+            )
+        if charge.relist != relist:
+            click.echo(f"It was asked for before: the ticket {'goes on sale again' if charge.relist else 'stays sold'}.")
+
+
+@main.command()
+@click.argument("order_id")
+@click.option("--reason", required=True, help="What was decided; kept with the charge.")
+def settle(order_id: str, reason: str) -> None:
+    """Say that an uncollected payment was settled in another way; the order stays complete."""
+    settings = _settings()
+    with _sentences():
+        wanted = _order(order_id)
+
+        async def work() -> Charge:
+            return await cash.settle(settings_of_run(settings), wanted, _reason(reason))
+
+        _run(work())
+        click.echo("Noted. `admitone money` does not list it any more.")
+
+
+@main.command()
+@click.option("--by-seller", is_flag=True, help="A line for each seller.")
+def ledger(by_seller: bool) -> None:
+    """Print what is held for us and to whom it belongs; exit code 1 if it does not add up."""
+    settings = _settings()
+    with _sentences():
+
+        async def work() -> tuple[list[str], bool]:
+            return await cash.balances(settings_of_run(settings), by_seller)
+
+        lines, adds_up = _run(work())
+        click.echo("\n".join(lines))
+        sys.exit(0 if adds_up else 1)
+
+
+def _order(text: str) -> UUID:
+    order_id = as_uuid(text)
+    if order_id is None:
+        raise WrongSettings(f"{text!r} is no order id; an id looks like 7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f.")
+    return order_id
+
+
+def _reason(text: str) -> str:
+    if not text.strip() or len(text) > 500:
+        raise WrongSettings("--reason must have 1 to 500 characters.")
+    return text.strip()
 
 
 def _settings() -> Settings:
@@ -158,14 +248,14 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
     try:
         import uvloop  # noqa: PLC0415  (not everywhere to be had)
 
-        run: Callable[..., None] = uvloop.run
+        run: Callable[..., Result] = uvloop.run
     except ImportError:
         run = asyncio.run
-    run(work)
+    return run(work)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,9 @@ class OrderEvent(Event, frozen=True, kw_only=True):
     expires_at: datetime
     cancel_at: datetime
     extended: bool
+    seller_id: UUID | None = None
+    fee_basis_points: int = 0
+    """The marketplace's part of the price when the ticket was locked, in hundredths of a percent; it comes out of the seller's share."""
 
 
 @published_by("orders")
@@ -91,6 +94,13 @@ class OrderCancelled(OrderEvent, frozen=True):
 @published_by("orders")
 class OrderCompleted(OrderEvent, frozen=True):
     """The payment was approved in time: the ticket is sold to this buyer."""
+
+
+@published_by("orders")
+class OrderRefunded(OrderEvent, frozen=True):
+    """The buyer of a complete order has the money back. The ticket stays sold, unless it is to be on sale again."""
+
+    relist: bool = False
 
 
 # expiration
@@ -135,3 +145,25 @@ class PaymentCreated(Event, frozen=True, kw_only=True):
     order_id: UUID
     amount_cents: int
     currency: str
+
+
+@published_by("payments")
+class PaymentUncollected(Event, frozen=True, kw_only=True):
+    """The approved money of a completed order can't be taken any more. The order stands; a person decides what to do."""
+
+    charge_id: UUID
+    order_id: UUID
+    amount_cents: int
+    currency: str
+
+
+@published_by("payments")
+class PaymentRefunded(Event, frozen=True, kw_only=True):
+    """The money of a completed order was given back; of a payment that was never collected, nothing had to be."""
+
+    charge_id: UUID
+    order_id: UUID
+    amount_cents: int
+    currency: str
+    refund_id: str | None
+    relist: bool

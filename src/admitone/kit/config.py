@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -13,6 +14,39 @@ from urllib.parse import quote, urlsplit, urlunsplit
 Value = TypeVar("Value")
 
 SERVICES_WITH_A_DATABASE = ("auth", "tickets", "orders", "expiration", "payments")
+TEST_PROCESSOR = "testgateway"
+"""The card processor of test mode keeps its books in a database of its own, as one out in the world would."""
+DATABASES = (*SERVICES_WITH_A_DATABASE, TEST_PROCESSOR)
+
+NOT_OF_TWO_DECIMALS = frozenset(
+    [
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "JPY",
+        "KMF",
+        "KRW",
+        "MGA",
+        "PYG",
+        "RWF",
+        "UGX",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+        "BHD",
+        "IQD",
+        "JOD",
+        "KWD",
+        "LYD",
+        "OMR",
+        "TND",
+        "ISK",
+    ]
+)
+"""Currencies whose smallest unit is no hundredth: an amount in cents would be charged a hundred or ten times wrong."""
 
 
 class WrongSettings(Exception):
@@ -39,6 +73,12 @@ class Settings:
     settle_seconds: int = 30
     max_open_orders: int = 8
     currency: str = "USD"
+    fee_basis_points: int = 0
+    """The marketplace's part of a price, in hundredths of a percent."""
+    stripe_secret_key: str | None = None
+    stripe_publishable_key: str | None = None
+    stripe_webhook_secret: str | None = None
+    stripe_api_base: str | None = None
 
     @property
     def secure(self) -> bool:
@@ -103,7 +143,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         data=read("ADMITONE_DATA", Path(".data"), Path),
         database_url=read("DATABASE_URL", None, _url("postgresql", "postgres")),
         nats_url=read("NATS_URL", None, _url("nats", "tls")),
-        own_database_urls=urls("DATABASE_URL", SERVICES_WITH_A_DATABASE, _url("postgresql", "postgres")),
+        own_database_urls=urls("DATABASE_URL", DATABASES, _url("postgresql", "postgres")),
         own_nats_urls=urls("NATS_URL", SERVICES_WITH_A_DATABASE, _url("nats", "tls")),
         service_urls=urls("URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("http", "https")),
         services_url=read(
@@ -115,7 +155,13 @@ def load(environ: Mapping[str, str]) -> Settings:
         settle_seconds=read("ADMITONE_SETTLE_SECONDS", 30, _whole(1, 3_600)),
         max_open_orders=read("ADMITONE_MAX_OPEN_ORDERS", 8, _whole(1, 1_000)),
         currency=read("ADMITONE_CURRENCY", "USD", _currency),
+        fee_basis_points=read("ADMITONE_FEE_PERCENT", 0, _percent),
+        stripe_secret_key=read("STRIPE_SECRET_KEY", None, _stripe_key("sk", "rk")),
+        stripe_publishable_key=read("STRIPE_PUBLISHABLE_KEY", None, _stripe_key("pk")),
+        stripe_webhook_secret=read("STRIPE_WEBHOOK_SECRET", None, _stripe_webhook_secret),
+        stripe_api_base=read("STRIPE_API_BASE", None, _url("http", "https")),
     )
+    wrong += _at_odds(settings) if not wrong else []
     if wrong:
         raise WrongSettings(" ".join(wrong))
     return settings
@@ -167,7 +213,45 @@ def _file(text: str) -> Path:
 def _currency(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{3}", text):
         raise ValueError(f"must be a currency's three letters, such as USD, not {text[:40]!r}")
+    if text in NOT_OF_TWO_DECIMALS:
+        raise ValueError(f"must be a currency with cents; {text} has none, or more than two decimals")
     return text
+
+
+def _percent(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?", text) or Decimal(text) > 100:
+        raise ValueError(f"must be a percentage from 0 to 100 with at most two decimals, such as 2.5, not {text[:40]!r}")
+    return int(Decimal(text) * 100)
+
+
+def _stripe_key(*kinds: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(
+            rf"({'|'.join(kinds)})_(test|live)_[A-Za-z0-9]{{8,250}}", text
+        ):  # It may be another secret: it is not repeated.
+            raise ValueError(f"must be a key that begins with {' or '.join(f'{kind}_test_ or {kind}_live_' for kind in kinds)}")
+        return text
+
+    return parse
+
+
+def _stripe_webhook_secret(text: str) -> str:
+    if not re.fullmatch(r"whsec_[A-Za-z0-9+/=_-]{8,250}", text):
+        raise ValueError("must be the signing secret of the webhook endpoint; it begins with whsec_")
+    return text
+
+
+def _at_odds(settings: Settings) -> list[str]:
+    """What is right by itself, but not together."""
+    secret, publishable = settings.stripe_secret_key, settings.stripe_publishable_key
+    wrong = []
+    if secret and not settings.stripe_webhook_secret:
+        wrong.append("STRIPE_WEBHOOK_SECRET is missing: with STRIPE_SECRET_KEY, Stripe has to reach /api/payments/webhook.")
+    if secret and publishable and ("_live_" in secret) != ("_live_" in publishable):
+        wrong.append("STRIPE_SECRET_KEY and STRIPE_PUBLISHABLE_KEY must both be test keys or both be live keys.")
+    if secret and "_live_" in secret and not settings.secure:
+        wrong.append("ADMITONE_PUBLIC_URL must begin with https:// with a live STRIPE_SECRET_KEY.")
+    return wrong
 
 
 def _public_keys(text: str) -> tuple[str, ...]:

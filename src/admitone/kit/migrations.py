@@ -17,8 +17,8 @@ class MigrationEdited(Exception):
     """A migration was changed after it had been applied. Add a new file instead."""
 
 
-async def migrate(connection: Connection, service: str) -> list[str]:
-    """Apply what is missing of the kit's migrations and this service's; returns the names of those applied now."""
+async def migrate(connection: Connection, service: str, packages: Sequence[str] = ()) -> list[str]:
+    """Apply what is missing of the kit's migrations and this service's, or of these packages'; returns the names of those applied now."""
     applied_now = []
     await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
     try:
@@ -29,7 +29,7 @@ async def migrate(connection: Connection, service: str) -> list[str]:
             """
         )
         applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
-        for name, sql in [*_files("kit"), *_files(service)]:
+        for name, sql in [file for package in packages or ("kit", service) for file in _files(package)]:
             checksum = hashlib.sha256(sql.encode()).hexdigest()
             if name not in applied:
                 async with connection.transaction():
@@ -45,11 +45,11 @@ async def migrate(connection: Connection, service: str) -> list[str]:
     return applied_now
 
 
-async def migrate_at(url: str, service: str) -> list[str]:
+async def migrate_at(url: str, service: str, packages: Sequence[str] = ()) -> list[str]:
     """The same, on a connection of its own."""
     connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": f"{service} migrate"})
     try:
-        return await migrate(connection, service)
+        return await migrate(connection, service, packages)
     finally:
         await connection.close()
 

@@ -10,8 +10,8 @@ from admitone.kit.event import LISTENERS, Event
 
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
-Job = Callable[[Database, Settings], Coroutine[Any, Any, None]]
-"""A background loop: it runs for as long as the service does. When it ends, the process does."""
+Job = Callable[..., Coroutine[Any, Any, None]]
+"""A background loop: it runs for as long as the service does, and is given its database, the settings and what it provides."""
 
 
 class Handlers:
@@ -54,7 +54,10 @@ class Service:
     handlers: Handlers | None = None
     jobs: Sequence[Job] = ()
     provides: Mapping[str, Callable[[Settings, Database | None], Any]] = field(default_factory=dict)
-    """What its routes may ask for by name, besides `db`, `settings`, `user` and `visitor`; each is made once."""
+    """What its routes may ask for by name, besides `db`, `settings`, `user` and `visitor`; its jobs are given it, too.
+
+    Each is made once. An async context manager is entered for as long as the service runs.
+    """
     has_database: bool = True
     exception_handlers: Mapping[type[Exception], Callable[..., Any]] = field(default_factory=dict)
     """How refusals look where they are not problem+json."""

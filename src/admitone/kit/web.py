@@ -62,7 +62,7 @@ async def eventually(
             await happened(changed, min(left, 0.1))
 
 
-def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: Database | None) -> Litestar:
+def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: Database | None, provided: Mapping[str, Any]) -> Litestar:
     """The service's HTTP side. It has no life cycle of its own: whoever runs it has started everything before."""
 
     async def visitor(request: AnyRequest) -> User | None:
@@ -78,11 +78,10 @@ def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: D
         if request.method not in SAFE_METHODS and origin is not None and origin not in settings.origins:
             raise ForeignOrigin
 
-    provided: dict[str, Any] = {"settings": settings, "db": db, "verifier": verifier}
-    provided |= {name: make(settings, db) for name, make in service.provides.items()}
+    values = {"settings": settings, "db": db, "verifier": verifier, **provided}
     return Litestar(
         route_handlers=[Router(path=service.prefix, route_handlers=list(service.routes))] if service.routes else [],
-        dependencies={name: _always(value) for name, value in provided.items()} | {"visitor": Provide(visitor), "user": Provide(user)},
+        dependencies={name: _always(value) for name, value in values.items()} | {"visitor": Provide(visitor), "user": Provide(user)},
         before_request=only_our_own_origin,
         exception_handlers=cast("Any", {Exception: as_problem_json, **service.exception_handlers}),
         request_max_body_size=MAX_BODY_BYTES,

@@ -1,8 +1,9 @@
 """Who is buying what, and until when. Owns the lock: of all who want a ticket, exactly one has it.
 
 owns: orders, and a copy of each ticket
-publishes: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted
-listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete, PaymentAuthorized, PaymentFailed, PaymentCreated
+publishes: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted, OrderRefunded
+listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete, PaymentAuthorized, PaymentFailed, PaymentCreated,
+    PaymentUncollected, PaymentRefunded
 """
 
 from admitone.kit.service import Service

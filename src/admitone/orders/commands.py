@@ -5,7 +5,16 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from admitone.events import ExpirationComplete, OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderReserved, TicketEvent
+from admitone.events import (
+    ExpirationComplete,
+    OrderCancelled,
+    OrderCompleted,
+    OrderCreated,
+    OrderEvent,
+    OrderRefunded,
+    OrderReserved,
+    TicketEvent,
+)
 from admitone.kit.config import Settings
 from admitone.kit.db import Tx
 from admitone.kit.service import TooEarly
@@ -35,7 +44,16 @@ async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents:
     cancel_at = expires_at + timedelta(seconds=settings.settle_seconds)
     while True:
         order = await repository.reserve(
-            tx, uuid4(), user_id, ticket_id, seen_price_cents, settings.max_open_orders, now, expires_at, cancel_at
+            tx,
+            uuid4(),
+            user_id,
+            ticket_id,
+            seen_price_cents,
+            settings.fee_basis_points,
+            settings.max_open_orders,
+            now,
+            expires_at,
+            cancel_at,
         )
         if order is not None:
             await tx.emit(_state(order, OrderCreated))
@@ -53,9 +71,9 @@ async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int
         return TicketUnknown()
     if ticket.sold:
         return TicketSold()
-    holder = await repository.live_order(tx, ticket_id)
+    holder = await repository.holding_order(tx, ticket_id)
     if holder is not None:
-        return TicketSold() if holder.status == "complete" else TicketTaken()
+        return TicketSold() if holder.status in ("complete", "refunded") else TicketTaken()
     if ticket.withdrawn:
         return TicketWithdrawn()
     if seen_price_cents is not None and ticket.price_cents != seen_price_cents:
@@ -124,6 +142,13 @@ async def note_failed_payment(tx: Tx, order_id: UUID, attempt: int) -> None:
     """The last try that a buyer has ends the order. Payments counts them; an event that comes twice counts nothing."""
     if attempt >= MOST_ATTEMPTS:
         await cancel(tx, order_id, "payment_failed")
+
+
+async def refund(tx: Tx, order_id: UUID, relist: bool) -> None:
+    """The buyer has the money back. The ticket stays sold, unless it is to be on sale again; a second time changes nothing."""
+    order = await repository.refund(tx, order_id, relist)
+    if order is not None:
+        await tx.emit(_state(order, OrderRefunded))
 
 
 def _state(order: Order, event: type[OrderEvent]) -> OrderEvent:

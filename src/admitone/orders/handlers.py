@@ -5,6 +5,8 @@ from admitone.events import (
     PaymentAuthorized,
     PaymentCreated,
     PaymentFailed,
+    PaymentRefunded,
+    PaymentUncollected,
     ReservationRefused,
     TicketCreated,
     TicketEvent,
@@ -51,3 +53,15 @@ async def cancel_after_last_attempt(event: PaymentFailed, tx: Tx) -> None:
 async def record_charge(event: PaymentCreated, tx: Tx) -> None:
     """The charge is kept with the order, for the record."""
     await repository.record_charge(tx, event.order_id, event.charge_id)
+
+
+@handlers.on(PaymentUncollected)
+async def note_uncollected(event: PaymentUncollected, tx: Tx) -> None:
+    """The order stands, and its buyer is told that the money could not be taken."""
+    await repository.note_uncollected(tx, event.order_id)
+
+
+@handlers.on(PaymentRefunded)
+async def refund_order(event: PaymentRefunded, tx: Tx) -> None:
+    """A complete order whose buyer has the money back is refunded."""
+    await commands.refund(tx, event.order_id, event.relist)

@@ -43,6 +43,10 @@ class Order(Struct, frozen=True, kw_only=True):
     extended: bool
     created_at: datetime
     charge_id: UUID | None
+    seller_id: UUID | None
+    fee_basis_points: int
+    relist: bool
+    uncollected: bool
 
 
 class OrderedTicket(Struct, frozen=True):
@@ -65,6 +69,8 @@ class OrderView(Struct, frozen=True, rename="camel"):
     currency: str
     paid: bool
     """Whether the money was taken, not only approved."""
+    uncollected: bool
+    """Whether the approved money could not be taken."""
 
     @classmethod
     def of(cls, order: Order, now: datetime) -> "OrderView":
@@ -80,6 +86,7 @@ class OrderView(Struct, frozen=True, rename="camel"):
             ticket,
             order.currency,
             order.charge_id is not None,
+            order.uncollected,
         )
 
 

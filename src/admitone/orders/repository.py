@@ -20,6 +20,7 @@ async def reserve(
     user_id: UUID,
     ticket_id: UUID,
     seen_price_cents: int | None,
+    fee_basis_points: int,
     most_open: int,
     now: datetime,
     expires_at: datetime,
@@ -33,9 +34,9 @@ async def reserve(
         Order,
         """
         INSERT INTO orders (order_id, version, ticket_id, user_id, status, title, price_cents, currency, lock,
-                            expires_at, cancel_at, created_at)
+                            expires_at, cancel_at, created_at, seller_id, fee_basis_points)
         SELECT $1, 1, ticket_id, $2, 'created', title, price_cents, currency,
-               1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4, $5, $6
+               1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4, $5, $6, seller_id, $9
         FROM ticket_copies
         WHERE ticket_id = $3 AND NOT withdrawn AND NOT sold AND ($7::bigint IS NULL OR price_cents = $7)
             AND (SELECT count(*) FROM orders WHERE user_id = $2 AND status IN ('created', 'awaiting:payment')) < $8
@@ -50,6 +51,7 @@ async def reserve(
         now,
         seen_price_cents,
         most_open,
+        fee_basis_points,
     )
 
 
@@ -125,6 +127,23 @@ async def record_charge(tx: Tx, order_id: UUID, charge_id: UUID) -> None:
     await tx.run("UPDATE orders SET charge_id = $2 WHERE order_id = $1", order_id, charge_id)
 
 
+async def note_uncollected(tx: Tx, order_id: UUID) -> None:
+    await tx.run("UPDATE orders SET uncollected = true WHERE order_id = $1", order_id)
+
+
+async def refund(tx: Tx, order_id: UUID, relist: bool) -> Order | None:
+    """The refunded order, or None when it was not complete."""
+    return await tx.one(
+        Order,
+        """
+        UPDATE orders SET status = 'refunded', relist = $2, version = version + 1
+        WHERE order_id = $1 AND status = 'complete' RETURNING *
+        """,
+        order_id,
+        relist,
+    )
+
+
 async def keep_newest(tx: Tx, ticket: TicketEvent) -> None:
     """A copy of a ticket, made from any of its events: the newer version wins."""
     await tx.run(
@@ -153,8 +172,12 @@ async def ticket_copy(tx: Tx, ticket_id: UUID) -> TicketCopy | None:
     return await tx.one(TicketCopy, "SELECT * FROM ticket_copies WHERE ticket_id = $1", ticket_id)
 
 
-async def live_order(tx: Tx, ticket_id: UUID) -> Order | None:
-    return await tx.one(Order, "SELECT * FROM orders WHERE ticket_id = $1 AND status NOT IN ('cancelled', 'refunded')", ticket_id)
+async def holding_order(tx: Tx, ticket_id: UUID) -> Order | None:
+    return await tx.one(
+        Order,
+        "SELECT * FROM orders WHERE ticket_id = $1 AND status <> 'cancelled' AND NOT (status = 'refunded' AND relist)",
+        ticket_id,
+    )
 
 
 async def open_orders(tx: Tx, user_id: UUID) -> int:

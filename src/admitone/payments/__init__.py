@@ -1,14 +1,14 @@
 """Money: one charge per attempt to pay. Nothing is taken unless the order is complete.
 
-owns: charges, and a copy of each order
-publishes: PaymentAuthorized, PaymentFailed, PaymentCreated
-listens to: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted
+owns: charges, the ledger, and a copy of each order
+publishes: PaymentAuthorized, PaymentFailed, PaymentCreated, PaymentUncollected, PaymentRefunded
+listens to: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted, OrderRefunded
 """
 
 from admitone.kit.service import Service
-from admitone.payments.gateway import gateway_of
 from admitone.payments.handlers import handlers
 from admitone.payments.jobs import settle_charges
+from admitone.payments.processor import gateway_of
 from admitone.payments.routes import ROUTES
 
 service = Service(

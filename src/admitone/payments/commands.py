@@ -1,16 +1,20 @@
 """The verbs of payments that change rows. What talks to the processor is in processing.py, between two of these."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from admitone.events import PaymentAuthorized, PaymentCreated, PaymentFailed
+from admitone.events import PaymentAuthorized, PaymentCreated, PaymentFailed, PaymentRefunded, PaymentUncollected
 from admitone.kit.db import Tx
 from admitone.kit.log import correlation
 from admitone.kit.problem import Problem
-from admitone.payments import repository
+from admitone.payments import ledger, repository
+from admitone.payments.gateway import OutcomeUnknown, Standing
 from admitone.payments.model import (
     MOST_ATTEMPTS,
+    VOIDED,
     Charge,
+    NothingToRefund,
+    NothingToSettle,
     NotPayableYet,
     OrderCancelled,
     OrderNotFound,
@@ -18,6 +22,8 @@ from admitone.payments.model import (
     PaymentUnderWay,
     TimeIsUp,
 )
+
+LONGEST_DELAY_SECONDS = 15
 
 
 async def begin_charge(tx: Tx, order_id: UUID, user_id: UUID, token: str, now: datetime) -> Charge:
@@ -52,9 +58,36 @@ async def _why_not(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Prob
     return PaymentUnderWay()  # It was, a moment ago.
 
 
-async def note_authorized(tx: Tx, charge_id: UUID, stripe_id: str) -> None:
+async def note(tx: Tx, charge: Charge, standing: Standing, now: datetime) -> None:
+    """Write down how the payment stands at the processor. What is known already changes nothing.
+
+    Raises OutcomeUnknown for a standing over another amount than ours: nothing follows from that but a look by a person.
+    """
+    if (standing.amount_cents, standing.currency) != (charge.amount_cents, charge.currency):
+        raise OutcomeUnknown(
+            f"the processor says {standing.amount_cents} {standing.currency} where we say {charge.amount_cents} {charge.currency}"
+        )
+    match standing.state:
+        case "needs_confirmation":
+            await repository.needs_confirmation(tx, charge.charge_id, standing.id, standing.redirect_url, now)
+        case "authorized":
+            await _note_authorized(tx, charge.charge_id, standing.id, now)
+        case "captured":
+            await _note_authorized(tx, charge.charge_id, standing.id, now)  # That answer was lost, maybe.
+            await _note_captured(tx, charge.charge_id, now)
+        case "declined":
+            await note_failed(tx, charge.charge_id, standing.code or "declined", now)
+        case "voided":
+            await note_failed(tx, charge.charge_id, VOIDED, now)
+        case "refunded":
+            await _note_authorized(tx, charge.charge_id, standing.id, now)
+            await _note_captured(tx, charge.charge_id, now)
+            await note_refunded(tx, charge.charge_id, standing.refund_id, now)
+
+
+async def _note_authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: datetime) -> None:
     """The bank has approved. Whether that completes the order, orders decides."""
-    charge = await repository.authorized(tx, charge_id, stripe_id)
+    charge = await repository.authorized(tx, charge_id, stripe_id, now)
     if charge is not None:
         await tx.emit(
             PaymentAuthorized(
@@ -66,17 +99,11 @@ async def note_authorized(tx: Tx, charge_id: UUID, stripe_id: str) -> None:
         )
 
 
-async def note_failed(tx: Tx, charge_id: UUID, failure: str) -> None:
-    """The attempt has ended without money: declined, or voided."""
-    charge = await repository.failed(tx, charge_id, failure)
+async def _note_captured(tx: Tx, charge_id: UUID, now: datetime) -> None:
+    """The money was taken, for an order that is complete."""
+    charge = await repository.completed(tx, charge_id, now)
     if charge is not None:
-        await tx.emit(PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure))
-
-
-async def note_captured(tx: Tx, charge_id: UUID) -> None:
-    """The money was taken."""
-    charge = await repository.completed(tx, charge_id)
-    if charge is not None:
+        await ledger.book_capture(tx, charge, now)
         await tx.emit(
             PaymentCreated(
                 charge_id=charge.charge_id,
@@ -85,3 +112,66 @@ async def note_captured(tx: Tx, charge_id: UUID) -> None:
                 currency=charge.currency,
             )
         )
+
+
+async def note_failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) -> None:
+    """The attempt has ended without money: declined, or voided."""
+    charge = await repository.failed(tx, charge_id, failure, now)
+    if charge is not None:
+        await tx.emit(PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure))
+
+
+async def note_uncollected(tx: Tx, charge_id: UUID, trouble: str, now: datetime) -> None:
+    """The money of a complete order can't be taken any more. A person decides what follows."""
+    charge = await repository.uncollected(tx, charge_id, trouble, now)
+    if charge is not None:
+        await tx.emit(
+            PaymentUncollected(
+                charge_id=charge.charge_id,
+                order_id=charge.order_id,
+                amount_cents=charge.amount_cents,
+                currency=charge.currency,
+            )
+        )
+
+
+async def note_trouble(tx: Tx, charge: Charge, trouble: str, now: datetime, delay_seconds: float | None = None) -> None:
+    """The processor was asked without a result. It is asked again, after a delay that grows to 15 s unless another is given."""
+    delay = min(2.0**charge.looks, LONGEST_DELAY_SECONDS) if delay_seconds is None else delay_seconds
+    await repository.look_again(tx, charge.charge_id, trouble, now + timedelta(seconds=delay))
+
+
+async def ask_for_refund(tx: Tx, order_id: UUID, reason: str, relist: bool, now: datetime) -> Charge:
+    """The buyer of a complete order is to have the money back; asked a second time, it changes nothing. The job does it.
+
+    With `relist` the ticket goes on sale again. Raises NothingToRefund.
+    """
+    charge = await repository.ask_for_refund(tx, order_id, reason, relist, now) or await repository.refund_asked_for(tx, order_id)
+    if charge is None:
+        raise NothingToRefund
+    return charge
+
+
+async def note_refunded(tx: Tx, charge_id: UUID, refund_id: str | None, now: datetime) -> None:
+    """The money was given back; of an uncollected charge nothing had to be."""
+    charge = await repository.refunded(tx, charge_id, refund_id, now)
+    if charge is not None:
+        given_back = await ledger.book_refund(tx, charge, now)
+        await tx.emit(
+            PaymentRefunded(
+                charge_id=charge.charge_id,
+                order_id=charge.order_id,
+                amount_cents=given_back,
+                currency=charge.currency,
+                refund_id=refund_id,
+                relist=charge.relist,
+            )
+        )
+
+
+async def settle_uncollected(tx: Tx, order_id: UUID, reason: str) -> Charge:
+    """A person has decided what becomes of an uncollected payment, and says so. Raises NothingToSettle."""
+    charge = await repository.settle_uncollected(tx, order_id, reason)
+    if charge is None:
+        raise NothingToSettle
+    return charge

@@ -1,11 +1,12 @@
 """What a charge is, and what can be refused."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from admitone.kit.form import major
 from admitone.kit.problem import NotFound, Problem
 
 MOST_ATTEMPTS = 3
@@ -17,6 +18,10 @@ class PaymentForm(Struct, rename="camel"):
     token: Annotated[str, Meta(min_length=1, max_length=200, description="must be the token of a card")]
 
 
+class PaymentsWanted(Struct, rename="camel"):
+    order_id: UUID
+
+
 class OrderCopy(Struct, frozen=True, kw_only=True):
     order_id: UUID
     version: int
@@ -25,6 +30,8 @@ class OrderCopy(Struct, frozen=True, kw_only=True):
     price_cents: int
     currency: str
     expires_at: datetime
+    seller_id: UUID | None
+    fee_basis_points: int
 
 
 class Charge(Struct, frozen=True, kw_only=True):
@@ -32,23 +39,84 @@ class Charge(Struct, frozen=True, kw_only=True):
     order_id: UUID
     attempt: int
     status: str
+    """created -> authorized -> completed -> refunded; or failed; or, approved and then refused, uncollected."""
     amount_cents: int
     currency: str
+    fee_cents: int
+    """The marketplace's part of the amount."""
+    seller_id: UUID | None
     payment_token: str
     idempotency_key: str
     begun_at: datetime
+    changed_at: datetime
+    """When it came to its status."""
+    next_look_at: datetime
+    """Not before this is the processor asked again."""
+    looks: int
+    """How often in a row the processor was asked without a result."""
+    trouble: str | None
+    """Why the last time there was none."""
     stripe_id: str | None
+    redirect_url: str | None
+    """Where the buyer confirms the payment at the bank, while it needs that."""
     failure: str | None
+    refund_asked_at: datetime | None
+    refund_reason: str | None
+    relist: bool
+    stripe_refund_id: str | None
+    settled_reason: str | None
+    """What a person decided about an uncollected charge."""
     correlation_id: UUID
 
 
-class ChargeView(Struct, frozen=True):
+class DueCharge(Charge, frozen=True, kw_only=True):
+    """A charge with work to do, and the state of its order that says which."""
+
+    order_status: str
+
+
+class ChargeView(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The answer to a payment."""
+
     id: UUID
     status: str
+    redirect_url: str | None = None
+
+
+class AttemptView(Struct, frozen=True, rename="camel"):
+    """One attempt to pay, as its buyer may see it."""
+
+    id: UUID
+    order_id: UUID
+    attempt: int
+    status: str
+    amount: float
+    currency: str
+    failure: str | None
+    redirect_url: str | None
+    begun_at: datetime
+
+    @classmethod
+    def of(cls, charge: Charge) -> "AttemptView":
+        return cls(
+            charge.charge_id,
+            charge.order_id,
+            charge.attempt,
+            charge.status,
+            major(charge.amount_cents),
+            charge.currency,
+            charge.failure,
+            charge.redirect_url if charge.status == "created" else None,
+            charge.begun_at,
+        )
 
 
 class OrderNotFound(NotFound):
     """There is no such order of yours."""
+
+
+class ChargeNotFound(NotFound):
+    """There is no such payment."""
 
 
 class NotPayableYet(Problem):
@@ -81,8 +149,22 @@ class PaymentUnderWay(Problem):
     status = 409
 
 
+class ProcessorAway(Problem):
+    """The card processor does not answer. Nothing was begun; please try again in a moment."""
+
+    status = 503
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
 class UnknownCard(Problem):
     """This is no test card. In test mode only the published test cards and tokens pay; no real card is taken or kept."""
+
+    status = 400
+    field = "token"
+
+
+class UnknownToken(Problem):
+    """This is no token of a card, or it was used before. Please enter the card once more."""
 
     status = 400
     field = "token"
@@ -107,3 +189,15 @@ class StillUnknown(Problem):
     """It is not known yet whether the payment went through."""
 
     status = 202
+
+
+class NothingToRefund(Problem):
+    """This order was not paid, so there is nothing to give back."""
+
+    status = 409
+
+
+class NothingToSettle(Problem):
+    """No payment of this order is uncollected."""
+
+    status = 409

@@ -5,60 +5,93 @@ twice, and nothing is called failed as long as the processor has not said so.
 """
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Awaitable
 
-from admitone.kit.db import Database
-from admitone.kit.log import going_back_to
+from admitone.kit.db import TRANSIENT, Database
+from admitone.kit.log import going_back_to, log
 from admitone.payments import commands, repository
-from admitone.payments.gateway import Declined, Gateway, OutcomeUnknown
-from admitone.payments.model import VOIDED, Charge
+from admitone.payments.gateway import Gateway, OutcomeUnknown, Refused, Standing
+from admitone.payments.model import Charge, DueCharge
 
 DEADLINE_SECONDS = 10.0
-IN_DOUBT_AFTER = timedelta(seconds=DEADLINE_SECONDS + 5)
+AT_ONCE = 8
+LOOK_AT_REFUSED_AGAIN_SECONDS = 600
 
 
 async def authorize(db: Database, gateway: Gateway, charge: Charge) -> None:
-    """Ask for the money to be set aside. Raises OutcomeUnknown, or TimeoutError: then it is asked again later."""
+    """Ask for the money to be set aside. Raises OutcomeUnknown: then the job asks again later, with the same key."""
+    await _ask(db, charge, gateway.authorize(charge))
+
+
+async def look(db: Database, gateway: Gateway, charge: Charge) -> None:
+    """Write down how the payment stands by now. Raises OutcomeUnknown."""
+    await _ask(db, charge, gateway.look(charge))
+
+
+async def _ask(db: Database, charge: Charge, call: Awaitable[Standing]) -> None:
     try:
-        stripe_id = await asyncio.wait_for(gateway.authorize(charge), DEADLINE_SECONDS)
-    except Declined as declined:
-        async with db.transaction() as tx:
-            await commands.note_failed(tx, charge.charge_id, declined.code)
-    else:
-        async with db.transaction() as tx:
-            await commands.note_authorized(tx, charge.charge_id, stripe_id)
-
-
-async def capture(db: Database, gateway: Gateway, charge: Charge) -> None:
-    """Take the money of an order that is complete."""
-    await asyncio.wait_for(gateway.capture(charge), DEADLINE_SECONDS)
+        standing = await asyncio.wait_for(call, DEADLINE_SECONDS)
+    except TimeoutError as error:
+        raise OutcomeUnknown(f"no answer within {DEADLINE_SECONDS:.0f} s") from error
     async with db.transaction() as tx:
-        await commands.note_captured(tx, charge.charge_id)
-
-
-async def void(db: Database, gateway: Gateway, charge: Charge) -> None:
-    """Give the money of an order that was cancelled back."""
-    await asyncio.wait_for(gateway.void(charge), DEADLINE_SECONDS)
-    async with db.transaction() as tx:
-        await commands.note_failed(tx, charge.charge_id, VOIDED)
+        await commands.note(tx, charge, standing, tx.now)
 
 
 async def settle(db: Database, gateway: Gateway) -> int:
-    """Capture, void and ask again wherever the state calls for it; returns how many are still open after that.
+    """Capture, void, refund and ask again wherever the state calls for it; returns for how many that brought no result.
 
     It follows the state, not an event: so no order of events and no crash can leave money hanging.
     """
     async with db.reading() as tx:
-        work = [
-            *((capture, charge) for charge in await repository.to_settle(tx, "complete")),
-            *((void, charge) for charge in await repository.to_settle(tx, "cancelled")),
-            *((authorize, charge) for charge in await repository.in_doubt(tx, tx.now - IN_DOUBT_AFTER)),
-        ]
-    still_open = 0
-    for step, charge in work:
-        try:
+        due = await repository.due(tx, tx.now)
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(charge: DueCharge) -> bool:
+        async with places:
             with going_back_to(charge.correlation_id):
-                await step(db, gateway, charge)
-        except (OutcomeUnknown, TimeoutError):
-            still_open += 1
-    return still_open
+                return await _bring_on(db, gateway, charge)
+
+    return (await asyncio.gather(*(one(charge) for charge in due))).count(False)
+
+
+async def _bring_on(db: Database, gateway: Gateway, charge: DueCharge) -> bool:
+    """Whether what had to be done next for this charge is done."""
+    trouble, delay = "", None
+    try:
+        await _next_step(db, gateway, charge)
+    except OutcomeUnknown as unknown:
+        trouble = str(unknown) or "no answer"
+    except Refused as refused:
+        if charge.status == "authorized" and charge.order_status == "complete":
+            log.error("the money of a complete order can't be collected", order=str(charge.order_id), code=refused.code)
+            async with db.transaction() as tx:
+                await commands.note_uncollected(tx, charge.charge_id, refused.code, tx.now)
+            return True
+        trouble, delay = f"refused: {refused.code}", LOOK_AT_REFUSED_AGAIN_SECONDS
+    except TRANSIENT:
+        raise  # Our own engines are away: the job says so.
+    except Exception as error:
+        trouble, delay = repr(error), LOOK_AT_REFUSED_AGAIN_SECONDS
+        log.error("a charge can't be settled; the others are", order=str(charge.order_id), exc_info=error)
+    if not trouble:
+        return True
+    async with db.transaction() as tx:
+        await commands.note_trouble(tx, charge, trouble, tx.now, delay)
+    return False
+
+
+async def _next_step(db: Database, gateway: Gateway, charge: DueCharge) -> None:
+    match charge:
+        case DueCharge(status="created", stripe_id=None):
+            await _ask(db, charge, gateway.authorize(charge))
+        case DueCharge(status="created", order_status="cancelled") | DueCharge(status="authorized", order_status="cancelled"):
+            await _ask(db, charge, gateway.void(charge))
+        case DueCharge(status="created"):
+            await _ask(db, charge, gateway.look(charge))
+        case DueCharge(status="authorized"):
+            await _ask(db, charge, gateway.capture(charge))
+        case DueCharge(status="completed"):
+            await _ask(db, charge, gateway.refund(charge))
+        case DueCharge(status="uncollected"):
+            async with db.transaction() as tx:  # Nothing was taken, so nothing has to be given back.
+                await commands.note_refunded(tx, charge.charge_id, None, tx.now)

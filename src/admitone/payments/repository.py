@@ -1,22 +1,28 @@
-"""Every SQL statement of payments. Each decides by itself, and answers by what it returns."""
+"""Every SQL statement of payments but the ledger's. Each decides by itself, and answers by what it returns."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from admitone.events import OrderEvent
 from admitone.kit.db import Tx
-from admitone.payments.model import MOST_ATTEMPTS, Charge, OrderCopy
+from admitone.payments.model import MOST_ATTEMPTS, Charge, DueCharge, OrderCopy
+
+IN_DOUBT_AFTER = timedelta(seconds=15)
+"""Longer than the processor's deadline: the first call has ended by then, whichever way."""
+CONFIRMATION_LOOKS = timedelta(seconds=10)
+"""How often a payment that its buyer has to confirm is looked at, in case nobody tells us."""
 
 
 async def keep_newest(tx: Tx, order: OrderEvent) -> None:
     """A copy of an order, made from any of its events: the newer version wins."""
     await tx.run(
         """
-        INSERT INTO order_copies AS copy (order_id, version, user_id, status, price_cents, currency, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO order_copies AS copy
+            (order_id, version, user_id, status, price_cents, currency, expires_at, seller_id, fee_basis_points)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, user_id = excluded.user_id,
             status = excluded.status, price_cents = excluded.price_cents, currency = excluded.currency,
-            expires_at = excluded.expires_at
+            expires_at = excluded.expires_at, seller_id = excluded.seller_id, fee_basis_points = excluded.fee_basis_points
         WHERE copy.version < excluded.version
         """,
         order.order_id,
@@ -26,18 +32,20 @@ async def keep_newest(tx: Tx, order: OrderEvent) -> None:
         order.price_cents,
         order.currency,
         order.expires_at,
+        order.seller_id,
+        order.fee_basis_points,
     )
 
 
 async def begin(tx: Tx, charge_id: UUID, order_id: UUID, user_id: UUID, token: str, now: datetime, correlation_id: UUID) -> Charge | None:
-    """The intent to charge this buyer's order, or None when something stands in the way. The indexes see to one at a time."""
+    """The intent to charge this buyer's order its price, or None when something stands in the way. The indexes see to one at a time."""
     return await tx.one(
         Charge,
         """
-        INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, payment_token, idempotency_key,
-                             begun_at, correlation_id)
-        SELECT $1, order_id, 1 + (SELECT count(*) FROM charges WHERE order_id = $2), 'created', price_cents, currency, $4, $5,
-               $6, $8
+        INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, fee_cents, seller_id, payment_token,
+                             idempotency_key, begun_at, changed_at, next_look_at, correlation_id)
+        SELECT $1, order_id, 1 + (SELECT count(*) FROM charges WHERE order_id = $2), 'created', price_cents, currency,
+               (price_cents * fee_basis_points + 5000) / 10000, seller_id, $4, $5, $6, $6, $9, $8
         FROM order_copies
         WHERE order_id = $2 AND user_id = $3 AND status = 'awaiting:payment' AND expires_at > $6
             AND (SELECT count(*) FROM charges WHERE order_id = $2) < $7
@@ -52,38 +60,143 @@ async def begin(tx: Tx, charge_id: UUID, order_id: UUID, user_id: UUID, token: s
         now,
         MOST_ATTEMPTS,
         correlation_id,
+        now + IN_DOUBT_AFTER,
     )
 
 
-async def authorized(tx: Tx, charge_id: UUID, stripe_id: str) -> Charge | None:
+async def needs_confirmation(tx: Tx, charge_id: UUID, stripe_id: str, redirect_url: str | None, now: datetime) -> None:
+    """The buyer has to confirm it at the bank first."""
+    await tx.run(
+        """
+        UPDATE charges SET stripe_id = $2, redirect_url = $3, next_look_at = $4, looks = 0, trouble = NULL
+        WHERE charge_id = $1 AND status = 'created'
+        """,
+        charge_id,
+        stripe_id,
+        redirect_url,
+        now + CONFIRMATION_LOOKS,
+    )
+
+
+async def authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: datetime) -> Charge | None:
     """The charge, with its money set aside; None when its outcome was known already."""
     return await tx.one(
         Charge,
-        "UPDATE charges SET status = 'authorized', stripe_id = $2 WHERE charge_id = $1 AND status = 'created' RETURNING *",
+        """
+        UPDATE charges SET status = 'authorized', stripe_id = $2, changed_at = $3, next_look_at = $3, looks = 0, trouble = NULL
+        WHERE charge_id = $1 AND status = 'created' RETURNING *
+        """,
         charge_id,
         stripe_id,
+        now,
     )
 
 
-async def completed(tx: Tx, charge_id: UUID) -> Charge | None:
-    """The charge, with its money taken; None when it was before."""
-    return await tx.one(
-        Charge,
-        "UPDATE charges SET status = 'completed' WHERE charge_id = $1 AND status = 'authorized' RETURNING *",
-        charge_id,
-    )
-
-
-async def failed(tx: Tx, charge_id: UUID, failure: str) -> Charge | None:
-    """The charge, ended without money; None when it has ended already."""
+async def completed(tx: Tx, charge_id: UUID, now: datetime) -> Charge | None:
+    """The charge, with its money taken; None when it was before, or when its order is not complete."""
     return await tx.one(
         Charge,
         """
-        UPDATE charges SET status = 'failed', failure = $2
-        WHERE charge_id = $1 AND status IN ('created', 'authorized') RETURNING *
+        UPDATE charges SET status = 'completed', changed_at = $2, next_look_at = $2, looks = 0, trouble = NULL
+        FROM order_copies AS copy
+        WHERE charge_id = $1 AND charges.status = 'authorized' AND copy.order_id = charges.order_id AND copy.status = 'complete'
+        RETURNING charges.*
+        """,
+        charge_id,
+        now,
+    )
+
+
+async def failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) -> Charge | None:
+    """The charge, ended without money; None when it has ended already.
+
+    Once it was approved, only a cancelled order ends it like that: orders may be completing it at this moment.
+    """
+    return await tx.one(
+        Charge,
+        """
+        UPDATE charges SET status = 'failed', failure = $2, changed_at = $3, trouble = NULL
+        FROM order_copies AS copy
+        WHERE charge_id = $1 AND copy.order_id = charges.order_id
+            AND (charges.status = 'created' OR charges.status = 'authorized' AND copy.status = 'cancelled')
+        RETURNING charges.*
         """,
         charge_id,
         failure,
+        now,
+    )
+
+
+async def uncollected(tx: Tx, charge_id: UUID, trouble: str, now: datetime) -> Charge | None:
+    """The charge, whose approved money can't be taken any more; None when it has ended already."""
+    return await tx.one(
+        Charge,
+        """
+        UPDATE charges SET status = 'uncollected', trouble = $2, changed_at = $3, next_look_at = $3
+        FROM order_copies AS copy
+        WHERE charge_id = $1 AND charges.status = 'authorized' AND copy.order_id = charges.order_id AND copy.status = 'complete'
+        RETURNING charges.*
+        """,
+        charge_id,
+        trouble,
+        now,
+    )
+
+
+async def look_again(tx: Tx, charge_id: UUID, trouble: str, at: datetime) -> None:
+    await tx.run(
+        """
+        UPDATE charges SET trouble = $2, next_look_at = $3, looks = looks + 1
+        WHERE charge_id = $1 AND status NOT IN ('failed', 'refunded')
+        """,
+        charge_id,
+        trouble,
+        at,
+    )
+
+
+async def ask_for_refund(tx: Tx, order_id: UUID, reason: str, relist: bool, now: datetime) -> Charge | None:
+    """The charge that is to be given back; None when none was taken for a complete order, or it was asked for before."""
+    return await tx.one(
+        Charge,
+        """
+        UPDATE charges SET refund_asked_at = $4, refund_reason = $2, relist = $3, next_look_at = $4, looks = 0
+        FROM order_copies AS copy
+        WHERE charges.order_id = $1 AND copy.order_id = $1 AND copy.status = 'complete'
+            AND charges.status IN ('authorized', 'completed', 'uncollected') AND refund_asked_at IS NULL
+        RETURNING charges.*
+        """,
+        order_id,
+        reason,
+        relist,
+        now,
+    )
+
+
+async def refund_asked_for(tx: Tx, order_id: UUID) -> Charge | None:
+    return await tx.one(Charge, "SELECT * FROM charges WHERE order_id = $1 AND refund_asked_at IS NOT NULL", order_id)
+
+
+async def refunded(tx: Tx, charge_id: UUID, refund_id: str | None, now: datetime) -> Charge | None:
+    """The charge, given back; None when it was before, or was never taken."""
+    return await tx.one(
+        Charge,
+        """
+        UPDATE charges SET status = 'refunded', stripe_refund_id = $2, changed_at = $3, trouble = NULL
+        WHERE charge_id = $1 AND status IN ('completed', 'uncollected') RETURNING *
+        """,
+        charge_id,
+        refund_id,
+        now,
+    )
+
+
+async def settle_uncollected(tx: Tx, order_id: UUID, reason: str) -> Charge | None:
+    return await tx.one(
+        Charge,
+        "UPDATE charges SET settled_reason = $2 WHERE order_id = $1 AND status = 'uncollected' RETURNING *",
+        order_id,
+        reason,
     )
 
 
@@ -95,8 +208,23 @@ async def charge(tx: Tx, charge_id: UUID) -> Charge | None:
     return await tx.one(Charge, "SELECT * FROM charges WHERE charge_id = $1", charge_id)
 
 
+async def charge_of(tx: Tx, stripe_id: str, charge_id: UUID | None) -> Charge | None:
+    """The charge with this id at the processor, which may have told us of it before we have written it down."""
+    return await tx.one(
+        Charge,
+        "SELECT * FROM charges WHERE stripe_id = $1 OR (stripe_id IS NULL AND charge_id = $2)",
+        stripe_id,
+        charge_id,
+    )
+
+
 async def live_charge(tx: Tx, order_id: UUID) -> Charge | None:
     return await tx.one(Charge, "SELECT * FROM charges WHERE order_id = $1 AND status <> 'failed'", order_id)
+
+
+async def charges_of(tx: Tx, order_id: UUID) -> list[Charge]:
+    """Every attempt to pay for an order, in order."""
+    return await tx.all(Charge, "SELECT * FROM charges WHERE order_id = $1 ORDER BY attempt", order_id)
 
 
 async def attempts(tx: Tx, order_id: UUID) -> int:
@@ -104,22 +232,33 @@ async def attempts(tx: Tx, order_id: UUID) -> int:
     return count
 
 
-async def in_doubt(tx: Tx, begun_before: datetime) -> list[Charge]:
-    """Charges that were begun and whose outcome nobody has written down."""
+async def due(tx: Tx, now: datetime) -> list[DueCharge]:
+    """Charges with something to do at this moment, the longest overdue first: so that none that fails holds up another."""
     return await tx.all(
-        Charge,
-        "SELECT * FROM charges WHERE status = 'created' AND begun_at < $1 ORDER BY begun_at LIMIT 50",
-        begun_before,
+        DueCharge,
+        """
+        SELECT charges.*, copy.status AS order_status FROM charges JOIN order_copies AS copy USING (order_id)
+        WHERE charges.status = 'created' AND (
+                next_look_at <= $1 OR (copy.status = 'cancelled' AND stripe_id IS NOT NULL AND looks = 0))
+           OR charges.status = 'authorized' AND copy.status IN ('complete', 'cancelled') AND next_look_at <= $1
+           OR charges.status IN ('completed', 'uncollected') AND refund_asked_at IS NOT NULL AND next_look_at <= $1
+        ORDER BY next_look_at LIMIT 50
+        """,
+        now,
     )
 
 
-async def to_settle(tx: Tx, order_status: str) -> list[Charge]:
-    """Charges whose money is set aside and whose order has come to this end."""
+async def unsettled(tx: Tx, before: datetime) -> list[DueCharge]:
+    """Charges that came to where they are before then, and should not be there any more."""
     return await tx.all(
-        Charge,
+        DueCharge,
         """
-        SELECT charges.* FROM charges JOIN order_copies USING (order_id)
-        WHERE charges.status = 'authorized' AND order_copies.status = $1 ORDER BY begun_at LIMIT 50
+        SELECT charges.*, copy.status AS order_status FROM charges JOIN order_copies AS copy USING (order_id)
+        WHERE (charges.status = 'created' AND changed_at < $1 AND NOT (redirect_url IS NOT NULL AND copy.status = 'awaiting:payment'))
+           OR (charges.status = 'authorized' AND changed_at < $1)
+           OR (charges.status = 'completed' AND refund_asked_at < $1)
+           OR (charges.status = 'uncollected' AND settled_reason IS NULL)
+        ORDER BY changed_at
         """,
-        order_status,
+        before,
     )

@@ -1,30 +1,42 @@
 """Paying over HTTP."""
 
+import asyncio
+import contextlib
 from typing import Any
 from uuid import UUID
 
-from litestar import Response, post
+from litestar import Response, get, post
+from msgspec.structs import replace
 
+from admitone.kit.config import Settings
 from admitone.kit.db import TRANSIENT, Database
 from admitone.kit.idempotency import Known, claim, remember
 from admitone.kit.log import log
 from admitone.kit.session import User
-from admitone.kit.web import AnyRequest, as_problem_json, eventually, read
+from admitone.kit.web import AnyRequest, as_problem_json, eventually, read, read_query
 from admitone.payments import commands, processing, repository
 from admitone.payments.gateway import Gateway, OutcomeUnknown
 from admitone.payments.model import (
     VOIDED,
+    AttemptView,
     CardDeclined,
     Charge,
+    ChargeNotFound,
     ChargeView,
     NotPayableYet,
     OrderCancelled,
     OrderNotFound,
     PaymentForm,
+    PaymentsWanted,
+    ProcessorAway,
     StillUnknown,
 )
+from admitone.payments.testgateway import bank
 
 ANSWER_WITHIN_SECONDS = 5.0
+
+_under_way: set[asyncio.Task[None]] = set()
+"""Calls to the processor; one goes on when the buyer has had an answer, or has left."""
 
 
 @post("/")
@@ -34,7 +46,10 @@ async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -
     A repeated Idempotency-Key follows the charge that it began, whatever has become of the first request.
     """
     form = await read(request, PaymentForm)
-    token = gateway.token(form.token)
+    try:
+        token = await asyncio.wait_for(gateway.token(form.token), processing.DEADLINE_SECONDS)
+    except (OutcomeUnknown, TimeoutError) as error:
+        raise ProcessorAway from error
 
     async def begin() -> Charge | Known:
         async with db.transaction() as tx:
@@ -54,15 +69,23 @@ async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -
             charge_id = UUID(body["charge"])
         case charge:
             charge_id = charge.charge_id
-            try:
-                await processing.authorize(db, gateway, charge)
-            except (OutcomeUnknown, *TRANSIENT) as error:
-                log.warning("the processor has not answered; the same call is made again later", error=repr(error))
+            task = asyncio.create_task(_authorize(db, gateway, charge))
+            _under_way.add(task)
+            task.add_done_callback(_under_way.discard)
     answer = await _outcome(request, db, charge_id)
     if answer.status_code in (201, 402):
         async with db.transaction() as tx:
             await remember(tx, request, user, answer.status_code, answer.content)
     return answer
+
+
+async def _authorize(db: Database, gateway: Gateway, charge: Charge) -> None:
+    try:
+        await processing.authorize(db, gateway, charge)
+    except (OutcomeUnknown, *TRANSIENT) as error:
+        log.warning("the processor has not answered; the same call is made again later", error=repr(error))
+    except Exception as error:
+        log.error("an authorization failed unexpectedly; the same call is made again later", exc_info=error)
 
 
 async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Response[Any]:
@@ -80,8 +103,10 @@ async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Respon
             return as_problem_json(request, CardDeclined.of(charge))
         if order.status == "cancelled":
             raise OrderCancelled
-        if order.status == "complete":
+        if order.status in ("complete", "refunded"):
             return Response(ChargeView(charge.charge_id, charge.status), status_code=201)
+        if charge.status == "created" and charge.redirect_url is not None:
+            return Response(ChargeView(charge.charge_id, charge.status, charge.redirect_url), status_code=202)
         raise StillUnknown
 
     try:
@@ -90,8 +115,50 @@ async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Respon
         return Response(ChargeView(charge_id, "created"), status_code=202)
 
 
+@get("/")
+async def my_payments(request: AnyRequest, db: Database, user: User) -> list[AttemptView]:
+    """Every attempt to pay for an order of one's own."""
+    wanted = read_query(request, PaymentsWanted)
+    async with db.reading() as tx:
+        order = await repository.order_copy(tx, wanted.order_id)
+        if order is None or order.user_id != user.id:
+            raise OrderNotFound
+        charges = await repository.charges_of(tx, wanted.order_id)
+    return [AttemptView.of(charge) for charge in charges]
+
+
+@get("/{charge_id:uuid}/return")
+async def come_back(charge_id: UUID, db: Database, gateway: Gateway, settings: Settings) -> Response[Any]:
+    """Where the bank sends the buyer after a confirmation: we look how the payment stands, and lead on to the order."""
+    async with db.reading() as tx:
+        charge = await repository.charge(tx, charge_id)
+    if charge is None:
+        raise ChargeNotFound
+    if charge.status == "created" and charge.stripe_id is not None:
+        with contextlib.suppress(OutcomeUnknown):  # Then the job finds out.
+            await processing.look(db, gateway, charge)
+    return Response("", status_code=303, headers={"Location": f"{settings.public_url}/orders/{charge.order_id}"}, media_type="text/plain")
+
+
+@post("/webhook", status_code=200)
+async def hear_processor(request: AnyRequest, db: Database, gateway: Gateway) -> dict[str, bool]:
+    """Something happened to a payment, says the processor. What, we don't take from the message, but look for ourselves."""
+    notice = gateway.notice_of(await request.body(), request.headers.get("stripe-signature", ""))
+    if notice is None:
+        return {"looked": False}
+    async with db.reading() as tx:
+        charge = await repository.charge_of(tx, notice.stripe_id, notice.charge_id)
+    if charge is None:
+        raise ChargeNotFound
+    try:
+        await processing.look(db, gateway, replace(charge, stripe_id=notice.stripe_id))
+    except OutcomeUnknown as error:
+        raise ProcessorAway from error
+    return {"looked": True}
+
+
 def _media_type(status: int) -> str:
     return "application/json" if status < 400 else "application/problem+json"
 
 
-ROUTES = (pay,)
+ROUTES = (pay, my_payments, come_back, hear_processor, *bank.ROUTES)

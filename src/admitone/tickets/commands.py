@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from admitone.events import OrderEvent, ReservationRefused, TicketCreated, TicketEvent, TicketUpdated
+from admitone.events import OrderEvent, OrderRefunded, ReservationRefused, TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.db import Tx
 from admitone.tickets import repository
 from admitone.tickets.model import NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn
@@ -68,6 +68,14 @@ async def sell_ticket(tx: Tx, order: OrderEvent) -> None:
     ticket = await repository.sell(tx, order.ticket_id, order.order_id, order.lock)
     if ticket is not None:
         await tx.emit(_state(ticket, TicketUpdated))
+
+
+async def relist_ticket(tx: Tx, order: OrderRefunded) -> None:
+    """A refunded order's ticket stays sold, unless it is to go on sale again: then a newer token may lock it."""
+    if order.relist:
+        ticket = await repository.relist(tx, order.ticket_id, order.lock)
+        if ticket is not None:
+            await tx.emit(_state(ticket, TicketUpdated))
 
 
 async def _why_not(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Exception:

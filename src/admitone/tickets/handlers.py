@@ -1,6 +1,6 @@
 """What tickets does about orders. The fencing token decides, never the order of arrival."""
 
-from admitone.events import OrderCancelled, OrderCompleted, OrderCreated
+from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderRefunded
 from admitone.kit.db import Tx
 from admitone.kit.service import Handlers
 from admitone.tickets import commands
@@ -24,3 +24,9 @@ async def unlock_cancelled_ticket(event: OrderCancelled, tx: Tx) -> None:
 async def mark_ticket_sold(event: OrderCompleted, tx: Tx) -> None:
     """A ticket that was paid for is sold."""
     await commands.sell_ticket(tx, event)
+
+
+@handlers.on(OrderRefunded)
+async def relist_refunded_ticket(event: OrderRefunded, tx: Tx) -> None:
+    """A refunded order's ticket stays sold, unless it is to be on sale again."""
+    await commands.relist_ticket(tx, event)

@@ -42,6 +42,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     lock: int
     locked_until: datetime | None
     created_at: datetime
+    relisted: int
 
     @property
     def status(self) -> str:

@@ -92,16 +92,38 @@ async def unlock(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
 
 
 async def sell(tx: Tx, ticket_id: UUID, order_id: UUID, lock: int) -> Ticket | None:
-    """The sold ticket; or None when it is sold already, or held by a newer token."""
+    """The sold ticket; or None when it is sold already, held by a newer token, or on sale again since this order was refunded."""
     return await tx.one(
         Ticket,
         """
         UPDATE tickets SET sold = true, order_id = $2, locked_until = NULL, lock = $3, version = version + 1
-        WHERE ticket_id = $1 AND lock <= $3 AND NOT sold
+        WHERE ticket_id = $1 AND lock <= $3 AND relisted < $3 AND NOT sold
         RETURNING *
         """,
         ticket_id,
         order_id,
+        lock,
+    )
+
+
+async def relist(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
+    """The ticket, on sale again; or None when it was not sold or held by this token. Either way this token sells nothing from now on."""
+    await tx.run(
+        """
+        UPDATE tickets SET relisted = $2, lock = greatest(lock, $2)
+        WHERE ticket_id = $1 AND relisted < $2 AND (lock > $2 OR order_id IS NULL)
+        """,
+        ticket_id,
+        lock,
+    )
+    return await tx.one(
+        Ticket,
+        """
+        UPDATE tickets SET sold = false, order_id = NULL, locked_until = NULL, lock = $2, relisted = $2, version = version + 1
+        WHERE ticket_id = $1 AND lock <= $2 AND order_id IS NOT NULL
+        RETURNING *
+        """,
+        ticket_id,
         lock,
     )
 
