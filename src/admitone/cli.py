@@ -287,12 +287,20 @@ def _welcome(settings: Settings) -> None:
         f"""
   Admit One is open at {settings.public_url}
 
-  Payments   test mode, no real payments: token tok_visa, or card 4242 4242 4242 4242
-             (tok_chargeDeclined, or 4000 0000 0000 0002, is declined)
+  Payments   {_payments(settings)}
   Data       {settings.data.resolve()}
   Stop       Ctrl-C
 """
     )
+
+
+def _payments(settings: Settings) -> str:
+    if settings.stripe_secret_key is None:
+        return """test mode, no real payments: token tok_visa, or card 4242 4242 4242 4242
+             (tok_chargeDeclined, or 4000 0000 0000 0002, is declined)"""
+    if "_live_" in settings.stripe_secret_key:
+        return "Stripe: cards are really charged"
+    return "Stripe's test mode, no real payments"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def test_every_setting_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for name in ("DATABASE_URL", "NATS_URL", "ADMITONE_HOST", "ADMITONE_PORT", "ADMITONE_PUBLIC_URL", "ADMITONE_DATA",
                  "ADMITONE_SERVICES_URL", "ADMITONE_SIGNING_KEY_FILE", "ADMITONE_PUBLIC_KEYS", "ADMITONE_ORDER_WINDOW_SECONDS",
-                 "ADMITONE_SETTLE_SECONDS", "ADMITONE_MAX_OPEN_ORDERS", "ADMITONE_CURRENCY"):  # fmt: skip
+                 "ADMITONE_SETTLE_SECONDS", "ADMITONE_MAX_OPEN_ORDERS", "ADMITONE_CURRENCY", "ADMITONE_FEE_PERCENT",
+                 "STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE"):  # fmt: skip
         assert f'"{name}"' in source, f"{name} is no setting any more"
         assert f"`{name}`" in readme, f"the README does not speak of {name}"

@@ -7,7 +7,7 @@ import pytest
 
 from admitone import flow
 from admitone.app import SERVICES
-from admitone.kit.config import SERVICES_WITH_A_DATABASE, own_database_url
+from admitone.kit.config import DATABASES, SERVICES_WITH_A_DATABASE, own_database_url
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS
 from admitone.kit.service import Service
 from admitone.local import Engines
@@ -15,8 +15,8 @@ from admitone.local import Engines
 BY_NAME = {service.name: service for service in SERVICES}
 
 
-@pytest.mark.parametrize("other", SERVICES_WITH_A_DATABASE)
-@pytest.mark.parametrize("role", SERVICES_WITH_A_DATABASE)
+@pytest.mark.parametrize("other", DATABASES)
+@pytest.mark.parametrize("role", DATABASES)
 async def test_a_role_reaches_its_own_database_and_no_other(engines: Engines, role: str, other: str) -> None:
     own = own_database_url(engines.database_url, role)
     url = own.removesuffix(f"/{role}") + f"/{other}"
@@ -51,8 +51,8 @@ def test_an_event_has_an_owner_a_sentence_and_somebody_who_listens(event: str) -
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_the_docstring_of_a_service_tells_the_truth(service: Service) -> None:
     told = __import__(f"admitone.{service.name}", fromlist=["service"]).__doc__ or ""
-    says = re.search(r"^publishes: (.*)$", told, re.M)
-    hears = re.search(r"^listens to: (.*)$", told, re.M)
+    says = re.search(r"^publishes: (.*(?:\n +.*)*)", told, re.M)
+    hears = re.search(r"^listens to: (.*(?:\n +.*)*)", told, re.M)
     assert says, f"admitone/{service.name}/__init__.py does not say what it publishes"
     assert hears, f"admitone/{service.name}/__init__.py does not say what it listens to"
     published = {event.__name__ for event, owner in OWNERS.items() if owner == service.name}

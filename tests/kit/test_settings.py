@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from admitone.kit.config import Settings, WrongSettings, load, own_database_url
+from admitone.kit.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
 
 WRONG = {
     "ADMITONE_PORT": ["0", "65536", "-1", "8000.0", "http", " 8000", "١"],
@@ -27,7 +27,12 @@ WRONG = {
     "ADMITONE_ORDER_WINDOW_SECONDS": ["0", "-1", "1.5", "86401", "a while", "1e3"],
     "ADMITONE_SETTLE_SECONDS": ["0", "3601", "x"],
     "ADMITONE_MAX_OPEN_ORDERS": ["0", "1001", "x"],
-    "ADMITONE_CURRENCY": ["usd", "US", "DOLLAR", "€€€"],
+    "ADMITONE_CURRENCY": ["usd", "US", "DOLLAR", "€€€", "JPY", "KWD"],
+    "ADMITONE_FEE_PERCENT": ["100.01", "101", "-1", "2.555", "abc", "2,5", "2.", ".5", "1e1", "2.5%", " 2.5", "٢"],
+    "STRIPE_SECRET_KEY": ["sk", "pk_test_swordfish1", "sk_swordfish1", "sk_test_", "sk_test_short", "sk_test_swordfish1\n"],
+    "STRIPE_PUBLISHABLE_KEY": ["pk", "sk_test_swordfish1", "rk_test_swordfish1", "pk_prod_swordfish1"],
+    "STRIPE_WEBHOOK_SECRET": ["whsec_", "sk_test_swordfish1", "swordfish1"],
+    "STRIPE_API_BASE": ["api.stripe.example", "ftp://api.stripe.example", "https://"],
 }
 
 
@@ -54,6 +59,11 @@ HOLDING_A_SECRET = [
     ("ADMITONE_PUBLIC_URL", f"https://ann:{SECRET}@tickets.example/shop"),
     ("ADMITONE_SIGNING_KEY_FILE", f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----"),
     ("ADMITONE_PUBLIC_KEYS", SECRET),
+    ("STRIPE_SECRET_KEY", f"sk_{SECRET}"),
+    ("STRIPE_SECRET_KEY", f"whsec_{SECRET}"),
+    ("STRIPE_PUBLISHABLE_KEY", f"sk_live_{SECRET}"),
+    ("STRIPE_WEBHOOK_SECRET", f"sk_live_{SECRET}"),
+    ("STRIPE_API_BASE", f"ann:{SECRET}@api.stripe.example"),
 ]
 
 
@@ -67,6 +77,65 @@ def test_a_secret_is_never_repeated(name: str, value: str) -> None:
 def test_settings_are_never_printed_whole() -> None:
     settings = load({"DATABASE_URL": f"postgresql://ann:{SECRET}@db/x"})
     assert SECRET not in repr(settings) + str(settings)
+
+
+STRIPE = {
+    "STRIPE_SECRET_KEY": f"sk_test_{SECRET}",
+    "STRIPE_PUBLISHABLE_KEY": f"pk_test_{SECRET}",
+    "STRIPE_WEBHOOK_SECRET": f"whsec_{SECRET}",
+}
+LIVE = {
+    "STRIPE_SECRET_KEY": f"sk_live_{SECRET}",
+    "STRIPE_PUBLISHABLE_KEY": f"pk_live_{SECRET}",
+    "STRIPE_WEBHOOK_SECRET": f"whsec_{SECRET}",
+    "ADMITONE_PUBLIC_URL": "https://tickets.example",
+}
+
+
+@pytest.mark.parametrize("given", [STRIPE, LIVE, STRIPE | {"STRIPE_SECRET_KEY": f"rk_test_{SECRET}"}])
+def test_the_keys_of_stripe_are_taken_as_they_are(given: dict[str, str]) -> None:
+    settings = load(given | {"STRIPE_API_BASE": "http://127.0.0.1:12111/"})
+    assert settings.stripe_secret_key == given["STRIPE_SECRET_KEY"]
+    assert settings.stripe_publishable_key == given["STRIPE_PUBLISHABLE_KEY"]
+    assert settings.stripe_webhook_secret == given["STRIPE_WEBHOOK_SECRET"]
+    assert settings.stripe_api_base == "http://127.0.0.1:12111"
+    assert SECRET not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"STRIPE_SECRET_KEY": STRIPE["STRIPE_SECRET_KEY"]}, "STRIPE_WEBHOOK_SECRET"),
+        (STRIPE | {"STRIPE_WEBHOOK_SECRET": ""}, "STRIPE_WEBHOOK_SECRET"),
+        (STRIPE | {"STRIPE_PUBLISHABLE_KEY": LIVE["STRIPE_PUBLISHABLE_KEY"]}, "STRIPE_PUBLISHABLE_KEY"),
+        (LIVE | {"STRIPE_PUBLISHABLE_KEY": STRIPE["STRIPE_PUBLISHABLE_KEY"]}, "STRIPE_PUBLISHABLE_KEY"),
+        (LIVE | {"ADMITONE_PUBLIC_URL": ""}, "ADMITONE_PUBLIC_URL"),
+        (LIVE | {"ADMITONE_PUBLIC_URL": "http://localhost:8000"}, "ADMITONE_PUBLIC_URL"),
+        (LIVE | {"STRIPE_SECRET_KEY": f"rk_live_{SECRET}", "ADMITONE_PUBLIC_URL": ""}, "ADMITONE_PUBLIC_URL"),
+    ],
+)
+def test_what_is_right_by_itself_and_wrong_together_is_named(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(WrongSettings, match=missing) as wrong:
+        load(given)
+    assert SECRET not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("percent", "basis_points"), [("2.5", 250), ("0", 0), ("100", 10_000), ("100.00", 10_000), ("0.01", 1), ("2.29", 229), ("19.99", 1999)]
+)
+def test_the_fee_is_a_percentage_to_the_hundredth(percent: str, basis_points: int) -> None:
+    assert load({"ADMITONE_FEE_PERCENT": percent}).fee_basis_points == basis_points
+
+
+@pytest.mark.parametrize("currency", sorted(NOT_OF_TWO_DECIMALS))
+def test_a_currency_without_cents_is_refused(currency: str) -> None:
+    with pytest.raises(WrongSettings, match=f"ADMITONE_CURRENCY must be a currency with cents; {currency}"):
+        load({"ADMITONE_CURRENCY": currency})
+
+
+@pytest.mark.parametrize("currency", ["USD", "EUR", "GBP", "CHF"])
+def test_a_currency_with_cents_is_taken(currency: str) -> None:
+    assert load({"ADMITONE_CURRENCY": currency}).currency == currency
 
 
 def test_nothing_set_means_the_laptop() -> None:

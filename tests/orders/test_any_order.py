@@ -15,6 +15,8 @@ from facts import (
     payment_authorized,
     payment_created,
     payment_failed,
+    payment_refunded,
+    payment_uncollected,
     reservation_refused,
     ticket_created,
     ticket_updated,
@@ -98,6 +100,7 @@ async def test_whatever_happens_a_version_rises_by_one_with_each_event_and_never
     """Versions without gaps, allowed steps only, and the row always equal to the last that was said of it."""
     chance = random.Random(seed)
     steps = {None: {"created"}, "created": {"awaiting:payment", "cancelled"}, "awaiting:payment": {"complete", "cancelled"}}
+    steps["complete"] = {"refunded"}
     async with rehearse(orders.service) as it:
         order_id = await bought(it)
         ordered = {"order_id": order_id}
@@ -107,6 +110,8 @@ async def test_whatever_happens_a_version_rises_by_one_with_each_event_and_never
             payment_failed(1, **ordered),
             payment_authorized(**ordered),
             payment_created(**ordered),
+            payment_uncollected(**ordered),
+            payment_refunded(**ordered, relist=seed % 2 == 0),
             expiration_complete(**ordered),
             payment_failed(3, **ordered) if seed % 3 == 0 else payment_failed(2, **ordered),
             reservation_refused(**ordered) if seed % 3 == 1 else ticket_updated(**ordered),

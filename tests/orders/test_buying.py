@@ -60,11 +60,11 @@ async def test_a_double_click_makes_one_order(rehearse: Rehearse) -> None:
         assert len(await it.rows("SELECT 1 FROM orders")) == 1
 
 
-async def test_the_schema_itself_holds_one_live_order_per_ticket(rehearse: Rehearse) -> None:
+async def test_the_schema_itself_holds_one_order_per_ticket(rehearse: Rehearse) -> None:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created())
         await buys(it)
-        with pytest.raises(asyncpg.UniqueViolationError, match="one_live_order_per_ticket"):
+        with pytest.raises(asyncpg.UniqueViolationError, match="one_holding_order_per_ticket"):
             await it.rows(
                 """
                 INSERT INTO orders (order_id, version, ticket_id, user_id, status, title, price_cents, currency, lock,

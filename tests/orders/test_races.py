@@ -4,13 +4,13 @@ import asyncio
 from collections import Counter
 from uuid import uuid4
 
-from facts import ANN, BOB, EVE, TICKET, ticket_created
+from facts import ANN, BOB, EVE, TICKET, ticket_created, ticket_updated
 from house import eventually
 
 from admitone.kit.config import Settings
 from admitone.local import Engines
 from admitone.orders import commands
-from admitone.orders.model import Order, TicketTaken, TooManyOpenOrders
+from admitone.orders.model import Order, TicketSold, TicketTaken, TooManyOpenOrders
 from databases import OwnDatabase, own_database
 
 
@@ -18,7 +18,7 @@ async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int =
     try:
         async with own.db.transaction() as tx:
             return await commands.create_order(tx, who, what, None, Settings(max_open_orders=most), tx.now)  # type: ignore[arg-type]
-    except (TicketTaken, TooManyOpenOrders) as refusal:
+    except (TicketSold, TicketTaken, TooManyOpenOrders) as refusal:
         return type(refusal)
 
 
@@ -30,6 +30,41 @@ async def test_of_twenty_who_click_at_once_exactly_one_has_the_ticket(engines: E
         assert Counter(answer is TicketTaken for answer in answers) == {True: 19, False: 1}
         assert len(await own.rows("SELECT 1 FROM orders")) == 1
         assert len(await own.rows("SELECT 1 FROM outbox")) == 1
+
+
+async def test_of_twenty_who_click_at_once_when_a_ticket_is_on_sale_again_exactly_one_has_it(engines: Engines) -> None:
+    async with own_database(engines, "orders") as own:
+        async with own.db.transaction() as tx:
+            await commands.copy_ticket(tx, ticket_created())
+            first = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
+            await commands.copy_ticket(tx, ticket_updated(order_id=first.order_id))
+            await commands.complete(tx, first.order_id, first.price_cents, first.currency)
+
+        async def is_refunded() -> None:
+            async with own.db.transaction() as tx:
+                await commands.refund(tx, first.order_id, relist=True)
+
+        early = await asyncio.gather(*(buys(own, uuid4()) for _ in range(5)), is_refunded(), *(buys(own, uuid4()) for _ in range(5)))
+        late = await asyncio.gather(*(buys(own, uuid4()) for _ in range(10)))
+        (second,) = [answer for answer in (*early, *late) if isinstance(answer, Order)]
+        assert second.lock == 2
+        assert await own.rows("SELECT status FROM orders ORDER BY lock") == [{"status": "refunded"}, {"status": "created"}]
+
+
+async def test_of_twenty_who_click_while_a_ticket_is_refunded_that_stays_sold_nobody_has_it(engines: Engines) -> None:
+    async with own_database(engines, "orders") as own:
+        async with own.db.transaction() as tx:
+            await commands.copy_ticket(tx, ticket_created())
+            first = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
+            await commands.copy_ticket(tx, ticket_updated(order_id=first.order_id))
+            await commands.complete(tx, first.order_id, first.price_cents, first.currency)
+
+        async def is_refunded() -> None:
+            async with own.db.transaction() as tx:
+                await commands.refund(tx, first.order_id, relist=False)
+
+        await asyncio.gather(*(buys(own, uuid4()) for _ in range(10)), is_refunded(), *(buys(own, uuid4()) for _ in range(10)))
+        assert await own.rows("SELECT status FROM orders") == [{"status": "refunded"}]
 
 
 async def test_the_limit_of_unpaid_orders_holds_for_simultaneous_clicks(engines: Engines) -> None:

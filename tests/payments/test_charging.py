@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from conftest import Rehearse
 from facts import (
+    ANN,
     BOB,
     EVE,
     EXPIRES_AT,
@@ -16,16 +17,19 @@ from facts import (
     order_cancelled,
     order_completed,
     order_created,
+    order_refunded,
     order_reserved,
     payment_authorized,
     payment_created,
     payment_failed,
 )
+from standings import standing
 
 from admitone import payments
 from admitone.kit.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.payments import commands
+from admitone.payments.gateway import OutcomeUnknown, State
 from admitone.payments.model import Charge, NotPayableYet, OrderCancelled, OrderNotFound, PaidAlready, PaymentUnderWay, TimeIsUp
 from delivery import every_order, heard
 
@@ -36,9 +40,23 @@ async def begins(it: Rehearsal, who: UUID = BOB, order_id: UUID = A) -> Charge:
     return await it.does(commands.begin_charge, order_id, who, "tok_visa", it.now)
 
 
+async def stands(it: Rehearsal, charge: Charge, state: State, **changes: Any) -> None:
+    """The processor says so."""
+    await it.does(commands.note, charge, standing(charge, state, **changes), it.now)
+
+
 async def declined(it: Rehearsal) -> Charge:
     charge = await begins(it)
-    await it.does(commands.note_failed, charge.charge_id, "card_declined")
+    await stands(it, charge, "declined", code="card_declined")
+    return charge
+
+
+async def paid(it: Rehearsal) -> Charge:
+    """The whole way to the money."""
+    charge = await begins(it)
+    await stands(it, charge, "authorized")
+    await it.hears(order_completed())
+    await stands(it, charge, "captured")
     return charge
 
 
@@ -81,7 +99,9 @@ async def test_an_order_with_more_time_may_be_paid_longer(rehearse: Rehearse) ->
         assert (await begins(it)).status == "created"
 
 
-@pytest.mark.parametrize(("event", "refusal"), [(order_cancelled(), OrderCancelled), (order_completed(), PaidAlready)])
+@pytest.mark.parametrize(
+    ("event", "refusal"), [(order_cancelled(), OrderCancelled), (order_completed(), PaidAlready), (order_refunded(), PaidAlready)]
+)
 async def test_an_order_that_has_ended_is_not_paid(rehearse: Rehearse, event: Any, refusal: type[Problem]) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(event, order_reserved())
@@ -105,10 +125,11 @@ async def test_an_order_has_one_live_charge(rehearse: Rehearse) -> None:
         charge = await begins(it)
         with pytest.raises(PaymentUnderWay):
             await begins(it)
-        await it.does(commands.note_authorized, charge.charge_id, "pi_1")
+        await stands(it, charge, "authorized")
         with pytest.raises(PaymentUnderWay):
             await begins(it)
-        await it.does(commands.note_captured, charge.charge_id)
+        await it.hears(order_completed())
+        await stands(it, charge, "captured")
         with pytest.raises(PaidAlready):
             await begins(it)
         assert len(await it.rows("SELECT 1 FROM charges")) == 1
@@ -122,9 +143,9 @@ async def test_the_schema_itself_holds_one_live_charge_per_order(rehearse: Rehea
             await it.rows(
                 """
                 INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, payment_token, idempotency_key,
-                                     begun_at, correlation_id)
-                SELECT gen_random_uuid(), order_id, 2, 'created', amount_cents, currency, payment_token, 'another', begun_at,
-                       correlation_id FROM charges
+                                     begun_at, changed_at, next_look_at, correlation_id)
+                SELECT gen_random_uuid(), order_id, 2, 'created', amount_cents, currency, payment_token, 'another', begun_at, begun_at,
+                       begun_at, correlation_id FROM charges
                 """
             )
 
@@ -146,20 +167,19 @@ async def test_an_approval_is_said_once(rehearse: Rehearse) -> None:
         await it.hears(order_reserved())
         charge = await begins(it)
         for _ in range(2):
-            await it.does(commands.note_authorized, charge.charge_id, "pi_1")
+            await stands(it, charge, "authorized")
         assert await it.said() == [payment_authorized(charge_id=charge.charge_id)]
 
 
-async def test_a_capture_is_said_once_and_only_of_what_was_approved(rehearse: Rehearse) -> None:
+async def test_a_capture_is_said_once_and_only_for_a_complete_order(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)
-        await it.does(commands.note_captured, charge.charge_id)
-        assert await it.said() == []
-        await it.does(commands.note_authorized, charge.charge_id, "pi_1")
-        await it.said()
+        await stands(it, charge, "captured")
+        assert await it.said() == [payment_authorized(charge_id=charge.charge_id)], "the answer to the authorization was lost, no more"
+        await it.hears(order_completed())
         for _ in range(2):
-            await it.does(commands.note_captured, charge.charge_id)
+            await stands(it, charge, "captured")
         assert await it.said() == [payment_created(charge_id=charge.charge_id)]
 
 
@@ -168,13 +188,12 @@ async def test_a_charge_that_has_ended_is_not_brought_back(rehearse: Rehearse) -
         await it.hears(order_reserved())
         failed = await declined(it)
         await it.said()
-        await it.does(commands.note_authorized, failed.charge_id, "pi_1")
-        await it.does(commands.note_failed, failed.charge_id, "voided")
-        taken = await begins(it)
-        await it.does(commands.note_authorized, taken.charge_id, "pi_2")
-        await it.does(commands.note_captured, taken.charge_id)
+        for state in ("authorized", "voided", "needs_confirmation", "captured"):
+            await stands(it, failed, state)
+        taken = await paid(it)
         await it.said()
-        await it.does(commands.note_failed, taken.charge_id, "voided")
+        await stands(it, taken, "voided")
+        await stands(it, taken, "declined")
         assert await it.said() == []
         assert await it.rows("SELECT status, failure FROM charges ORDER BY attempt") == [
             {"status": "failed", "failure": "card_declined"},
@@ -182,7 +201,56 @@ async def test_a_charge_that_has_ended_is_not_brought_back(rehearse: Rehearse) -
         ]
 
 
-@pytest.mark.parametrize("end", [order_cancelled(version=4), order_completed(version=4)])
+async def test_an_approval_that_the_bank_takes_back_fails_no_charge_whose_order_may_be_completing(rehearse: Rehearse) -> None:
+    async with rehearse(payments.service) as it:
+        await it.hears(order_reserved())
+        charge = await begins(it)
+        await stands(it, charge, "authorized")
+        await stands(it, charge, "voided")
+        assert [row["status"] for row in await it.rows("SELECT status FROM charges")] == ["authorized"]
+        await it.hears(order_cancelled())
+        await stands(it, charge, "voided")
+        assert [row["status"] for row in await it.rows("SELECT status FROM charges")] == ["failed"]
+        assert await it.said() == [
+            payment_authorized(charge_id=charge.charge_id),
+            payment_failed(1, charge_id=charge.charge_id, decline_code="voided"),
+        ]
+
+
+@pytest.mark.parametrize("other", [{"amount_cents": PRICE + 1}, {"amount_cents": PRICE - 1}, {"currency": "EUR"}])
+async def test_nothing_follows_from_an_answer_about_another_amount(rehearse: Rehearse, other: Any) -> None:
+    async with rehearse(payments.service) as it:
+        await it.hears(order_reserved())
+        charge = await begins(it)
+        with pytest.raises(OutcomeUnknown, match="where we say 4990 USD"):
+            await stands(it, charge, "authorized", **other)
+        await stands(it, charge, "authorized")
+        await it.hears(order_completed())
+        await it.said()
+        with pytest.raises(OutcomeUnknown):
+            await stands(it, charge, "captured", **other)
+        assert (await it.said(), await it.rows("SELECT status FROM charges")) == ([], [{"status": "authorized"}])
+
+
+async def test_a_payment_that_needs_confirmation_keeps_the_way_to_the_bank(rehearse: Rehearse) -> None:
+    async with rehearse(payments.service) as it:
+        await it.hears(order_reserved())
+        charge = await begins(it)
+        for _ in range(2):
+            await stands(it, charge, "needs_confirmation", redirect_url="https://bank.example/1")
+        assert await it.rows("SELECT status, redirect_url FROM charges") == [
+            {"status": "created", "redirect_url": "https://bank.example/1"}
+        ]
+        assert await it.said() == []
+        with pytest.raises(PaymentUnderWay):
+            await begins(it)
+        await stands(it, charge, "authorized")
+        await stands(it, charge, "needs_confirmation", redirect_url="https://bank.example/1")
+        assert await it.said() == [payment_authorized(charge_id=charge.charge_id)]
+        assert await it.rows("SELECT status FROM charges") == [{"status": "authorized"}]
+
+
+@pytest.mark.parametrize("end", [order_cancelled(version=4), order_completed(version=4), order_refunded(version=4)])
 async def test_the_copy_of_an_order_is_its_newest_state_whatever_came_first(rehearse: Rehearse, end: Any) -> None:
     later = EXPIRES_AT + 300 * SECOND
     events = [order_created(), order_reserved(), order_reserved(version=3, expires_at=later), end]
@@ -191,5 +259,6 @@ async def test_the_copy_of_an_order_is_its_newest_state_whatever_came_first(rehe
             async with heard(it, arrival):
                 expected = {"order_id": A, "version": 4, "user_id": BOB, "status": end.status}
                 expected |= {"price_cents": PRICE, "currency": "USD", "expires_at": EXPIRES_AT}
+                expected |= {"seller_id": ANN, "fee_basis_points": 0}
                 assert await it.rows("SELECT * FROM order_copies") == [expected], arrival
         assert await it.said() == []

@@ -1,112 +1,16 @@
 """Money follows the state of the order: captured when complete, given back when cancelled, asked for again when in doubt."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from datetime import timedelta
+from uuid import uuid4
 
 import pytest
-from facts import BOB, PRICE, order_cancelled, order_completed, order_reserved
+from facts import PRICE, order_cancelled, order_completed, order_reserved
+from paying import MINUTE, Scene
 
-from admitone.events import OrderEvent
-from admitone.kit.connection import Connection
-from admitone.kit.testing import NOON
-from admitone.local import Engines
-from admitone.payments import commands, gateway, processing
-from admitone.payments.gateway import Declined, Gateway, OutcomeUnknown
-from admitone.payments.handlers import copy_order
-from admitone.payments.model import Charge, PaymentUnderWay
-from databases import OwnDatabase, own_database
-
-MINUTE = timedelta(minutes=1)
-
-
-class Unreliable:
-    """A processor out in the world: the next answers are lost, before or after it has done what it was asked."""
-
-    def __init__(self, processor: Gateway) -> None:
-        self.processor = processor
-        self.lost: list[str] = []
-        self.keys: list[str] = []
-
-    def token(self, text: str) -> str:
-        return self.processor.token(text)
-
-    async def authorize(self, charge: Charge) -> str:
-        self.keys.append(charge.idempotency_key)
-        self._lose("before")
-        answer = await self.processor.authorize(charge)
-        self._lose("after")
-        return answer
-
-    async def capture(self, charge: Charge) -> None:
-        self._lose("before")
-        await self.processor.capture(charge)
-        self._lose("after")
-
-    async def void(self, charge: Charge) -> None:
-        self._lose("before")
-        await self.processor.void(charge)
-        self._lose("after")
-
-    def _lose(self, when: str) -> None:
-        if self.lost and self.lost[0] == when:
-            self.lost.pop(0)
-            raise OutcomeUnknown(when)
-
-
-class Scene:
-    """Orders of Bob's, what payments does about them, and what the processor knows. `now` is the service's clock."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-        self.own: OwnDatabase
-        self.processor: Unreliable
-
-    async def clock(self, _connection: Connection) -> datetime:
-        return self.now
-
-    async def hears(self, *events: OrderEvent) -> None:
-        async with self.own.db.transaction() as tx:
-            for event in events:
-                await copy_order(event, tx)
-
-    async def begins(self, order_id: UUID, token: str = "tok_visa") -> Charge:
-        """The intent is written down; nobody has called the processor yet."""
-        async with self.own.db.transaction() as tx:
-            return await commands.begin_charge(tx, order_id, BOB, self.processor.token(token), tx.now)
-
-    async def authorizes(self, order_id: UUID, token: str = "tok_visa") -> Charge:
-        charge = await self.begins(order_id, token)
-        await processing.authorize(self.own.db, self.processor, charge)
-        return charge
-
-    async def settles(self) -> int:
-        return await processing.settle(self.own.db, self.processor)
-
-    async def charges(self) -> list[str]:
-        return [row["status"] for row in await self.own.rows("SELECT status FROM charges ORDER BY begun_at, attempt")]
-
-    async def at_the_processor(self) -> list[str]:
-        return [row["status"] for row in await self.own.rows("SELECT status FROM test_gateway")]
-
-    async def said(self) -> list[str]:
-        return [row["event"] for row in await self.own.rows("SELECT event FROM outbox ORDER BY id")]
-
-
-@pytest.fixture(scope="module")
-async def stage(engines: Engines) -> AsyncIterator[Scene]:
-    scene = Scene()
-    async with own_database(engines, "payments", scene.clock) as scene.own:
-        yield scene
-
-
-@pytest.fixture
-async def scene(stage: Scene) -> Scene:
-    await stage.own.db.pool.execute("TRUNCATE order_copies, charges, test_gateway, outbox")
-    stage.now = NOON
-    stage.processor = Unreliable(gateway.TestGateway(stage.own.db))
-    return stage
+from admitone.payments import commands, processing, repository
+from admitone.payments.gateway import OutcomeUnknown
+from admitone.payments.model import Charge, NothingToRefund, PaymentUnderWay
 
 
 async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(scene: Scene) -> None:
@@ -114,7 +18,7 @@ async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(sce
     await scene.hears(order)
     await scene.authorizes(order.order_id)
     assert await scene.settles() == 0
-    assert (await scene.charges(), await scene.at_the_processor()) == (["authorized"], ["authorized"])
+    assert await scene.both_sides() == (["authorized"], ["authorized"])
     assert await scene.said() == ["PaymentAuthorized"]
 
 
@@ -124,7 +28,7 @@ async def test_the_payment_of_a_complete_order_is_taken_once(scene: Scene) -> No
     await scene.authorizes(order.order_id)
     await scene.hears(order_completed())
     assert [await scene.settles(), await scene.settles()] == [0, 0]
-    assert (await scene.charges(), await scene.at_the_processor()) == (["completed"], ["captured"])
+    assert await scene.both_sides() == (["completed"], ["captured"])
     assert await scene.said() == ["PaymentAuthorized", "PaymentCreated"]
 
 
@@ -134,7 +38,7 @@ async def test_the_payment_of_a_cancelled_order_is_given_back(scene: Scene) -> N
     charge = await scene.authorizes(order.order_id)
     await scene.hears(order_cancelled(reason="expired"))
     assert [await scene.settles(), await scene.settles()] == [0, 0]
-    assert (await scene.charges(), await scene.at_the_processor()) == (["failed"], ["voided"])
+    assert await scene.both_sides() == (["failed"], ["voided"])
     (row,) = await scene.own.rows("SELECT data FROM outbox WHERE event = 'PaymentFailed'")
     assert (row["data"]["decline_code"], row["data"]["charge_id"]) == ("voided", str(charge.charge_id))
 
@@ -147,7 +51,7 @@ async def test_an_approval_is_given_back_although_the_order_ended_before_it(scen
     await scene.hears(order_cancelled())
     await processing.authorize(scene.own.db, scene.processor, charge)
     await scene.settles()
-    assert (await scene.charges(), await scene.at_the_processor()) == (["failed"], ["voided"])
+    assert await scene.both_sides() == (["failed"], ["voided"])
 
 
 async def test_a_declined_card_is_final_for_its_attempt(scene: Scene) -> None:
@@ -162,42 +66,40 @@ async def test_a_declined_card_is_final_for_its_attempt(scene: Scene) -> None:
     assert await scene.said() == ["PaymentFailed", "PaymentAuthorized", "PaymentCreated"]
 
 
-@pytest.mark.parametrize("lost", ["before", "after"])
-async def test_a_payment_in_doubt_is_asked_for_again_with_the_same_key(scene: Scene, lost: str) -> None:
+@pytest.mark.parametrize("fault", ["timeout_before", "timeout_after", "error"])
+async def test_a_payment_in_doubt_is_asked_for_again_with_the_same_key(scene: Scene, fault: str) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.begins(order.order_id)
-    scene.processor.lost = [lost]
+    await scene.misbehaves("authorize", fault)
     with pytest.raises(OutcomeUnknown):
         await processing.authorize(scene.own.db, scene.processor, charge)
-    assert await scene.charges() == ["created"]
-    assert await scene.said() == []
+    assert (await scene.charges(), await scene.said()) == (["created"], [])
     with pytest.raises(PaymentUnderWay):
         await scene.begins(order.order_id)
 
-    scene.now += processing.IN_DOUBT_AFTER
-    assert await scene.settles() == 0
+    scene.now += repository.IN_DOUBT_AFTER - timedelta(seconds=1)
+    await scene.settles()
     assert await scene.charges() == ["created"], "asked again too early: the first call may still be under way"
     scene.now += timedelta(seconds=1)
     assert await scene.settles() == 0
-    assert scene.processor.keys == [charge.idempotency_key] * 2
-    assert (await scene.charges(), await scene.at_the_processor()) == (["authorized"], ["authorized"])
+    assert await scene.both_sides() == (["authorized"], ["authorized"])
+    assert [row["idempotency_key"] for row in await scene.books.pool.fetch("SELECT * FROM intents")] == [charge.idempotency_key]
     assert await scene.said() == ["PaymentAuthorized"]
 
 
-@pytest.mark.parametrize("lost", ["before", "after"])
-async def test_a_payment_in_doubt_whose_order_was_cancelled_is_resolved_and_then_given_back(scene: Scene, lost: str) -> None:
+@pytest.mark.parametrize("fault", ["timeout_before", "timeout_after"])
+async def test_a_payment_in_doubt_whose_order_was_cancelled_is_resolved_and_then_given_back(scene: Scene, fault: str) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.begins(order.order_id)
-    scene.processor.lost = [lost]
+    await scene.misbehaves("authorize", fault)
     with pytest.raises(OutcomeUnknown):
         await processing.authorize(scene.own.db, scene.processor, charge)
     await scene.hears(order_cancelled(reason="expired"))
-    scene.now += MINUTE
-    await scene.settles()
-    await scene.settles()
-    assert (await scene.charges(), await scene.at_the_processor()) == (["failed"], ["voided"])
+    await scene.settles_in_the_end()
+    assert await scene.both_sides() == (["failed"], ["voided"])
+    assert await scene.said() == ["PaymentAuthorized", "PaymentFailed"]
 
 
 async def test_a_crash_between_the_intent_and_the_call_leaves_a_charge_that_is_found_again(scene: Scene) -> None:
@@ -206,26 +108,58 @@ async def test_a_crash_between_the_intent_and_the_call_leaves_a_charge_that_is_f
     await scene.begins(order.order_id, "tok_chargeDeclined")
     scene.now += MINUTE
     await scene.settles()
-    assert (await scene.charges(), await scene.at_the_processor()) == (["failed"], ["declined"])
+    assert await scene.both_sides() == (["failed"], ["declined"])
     assert await scene.said() == ["PaymentFailed"]
 
 
-@pytest.mark.parametrize("lost", [["before"], ["after"], ["after", "before", "after"]])
-@pytest.mark.parametrize("complete", [True, False])
-async def test_a_capture_or_void_in_doubt_is_repeated_and_has_one_effect(scene: Scene, lost: list[str], complete: bool) -> None:
+@pytest.mark.parametrize("faults", [["timeout_before"], ["timeout_after"], ["timeout_after", "error", "timeout_before"]])
+@pytest.mark.parametrize("end", ["capture", "void", "refund"])
+async def test_whatever_is_in_doubt_is_repeated_and_has_one_effect(scene: Scene, end: str, faults: list[str]) -> None:
     order = order_reserved()
     await scene.hears(order)
     await scene.authorizes(order.order_id)
-    await scene.hears(order_completed() if complete else order_cancelled())
-    scene.processor.lost = list(lost)
-    for _ in lost:
+    await scene.hears(order_cancelled() if end == "void" else order_completed())
+    if end == "refund":
+        await scene.settles()
+        await scene.refunds(order.order_id)
+    await scene.misbehaves(end, *faults)
+    before = await scene.charges()
+    for _ in faults:
         assert await scene.settles() == 1
-        assert await scene.charges() == ["authorized"]
+        assert await scene.charges() == before
+        scene.now += timedelta(seconds=4)  # The delay grows with each failure.
     assert await scene.settles() == 0
-    assert (await scene.charges(), await scene.at_the_processor()) == (
-        (["completed"], ["captured"]) if complete else (["failed"], ["voided"])
+    expected = {"capture": ("completed", "captured"), "void": ("failed", "voided"), "refund": ("refunded", "refunded")}[end]
+    assert await scene.both_sides() == ([expected[0]], [expected[1]])
+    said = {"capture": ["PaymentCreated"], "void": ["PaymentFailed"], "refund": ["PaymentCreated", "PaymentRefunded"]}[end]
+    assert (await scene.said())[1:] == said
+
+
+async def test_a_processor_that_is_down_for_ten_minutes_costs_nobody_anything(scene: Scene) -> None:
+    """One order waits for its capture, one for its void, one was never answered and has expired since."""
+    taken, given_back, expired = uuid4(), uuid4(), uuid4()
+    for order_id in (taken, given_back, expired):
+        await scene.hears(order_reserved(order_id=order_id))
+    for order_id in (taken, given_back):
+        await scene.authorizes(order_id)
+    await scene.books.pool.execute(
+        "INSERT INTO faults (call, fault) VALUES ('authorize', 'error'), ('capture', 'error'), ('void', 'error')"
     )
-    assert (await scene.said())[1:] == ["PaymentCreated" if complete else "PaymentFailed"]
+    await scene.begins(expired)
+    await scene.hears(
+        order_completed(order_id=taken), order_cancelled(order_id=given_back), order_cancelled(order_id=expired, reason="expired")
+    )
+    for _ in range(600):
+        scene.now += timedelta(seconds=1)
+        await scene.settles()
+    assert sorted(await scene.unsettled()) == sorted([taken, given_back, expired])
+    assert {row["trouble"] for row in await scene.own.rows("SELECT trouble FROM charges")} == {"the processor answered 500"}
+
+    await scene.books.pool.execute("TRUNCATE faults")
+    await scene.settles_in_the_end()
+    assert sorted(await scene.charges()) == ["completed", "failed", "failed"]
+    assert sorted(await scene.at_the_processor()) == ["captured", "voided", "voided"]
+    assert await scene.unsettled() == []
 
 
 async def test_one_charge_that_cannot_be_settled_holds_up_no_other(scene: Scene) -> None:
@@ -235,19 +169,143 @@ async def test_one_charge_that_cannot_be_settled_holds_up_no_other(scene: Scene)
         await scene.authorizes(order_id)
         await scene.hears(order_completed(order_id=order_id))
         scene.now += timedelta(seconds=1)
-    scene.processor.lost = ["before"]
+    await scene.misbehaves("capture", "timeout_before")
     assert await scene.settles() == 1
-    assert await scene.charges() == ["authorized", "completed"]
+    assert sorted(await scene.charges()) == ["authorized", "completed"]
 
 
-async def test_two_replicas_that_settle_at_once_take_the_money_once(scene: Scene) -> None:
+async def test_sixty_charges_that_are_refused_for_ever_hold_up_no_other(scene: Scene) -> None:
+    orders = [uuid4() for _ in range(60)]
+    for order_id in orders:
+        await scene.pays(order_reserved(order_id=order_id))
+    for order_id in orders:
+        await scene.refunds(order_id)
+    await scene.books.pool.execute("INSERT INTO faults (call, fault) VALUES ('refund', 'refuse')")
+    scene.now += timedelta(seconds=1)
+    later = uuid4()
+    await scene.hears(order_reserved(order_id=later))
+    await scene.authorizes(later)
+    await scene.hears(order_completed(order_id=later))
+    assert [await scene.settles(), await scene.settles(), await scene.settles()] == [50, 10, 0]
+    assert (await scene.charges())[-1] == "completed"
+
+
+async def test_a_capture_refused_for_good_is_uncollected_and_waits_for_a_person(scene: Scene) -> None:
+    order = order_reserved()
+    await scene.hears(order)
+    await scene.authorizes(order.order_id)
+    await scene.misbehaves("capture", "refuse")
+    await scene.hears(order_completed())
+    assert [await scene.settles(), await scene.settles()] == [0, 0]
+    assert await scene.both_sides() == (["uncollected"], ["voided"])
+    assert await scene.said() == ["PaymentAuthorized", "PaymentUncollected"]
+    assert (await scene.unsettled(), await scene.booked()) == ([order.order_id], {})
+    async with scene.own.db.transaction() as tx:
+        await commands.settle_uncollected(tx, order.order_id, "paid in cash")
+    assert await scene.unsettled() == []
+
+
+async def test_a_sale_whose_payment_was_never_collected_is_undone_without_giving_anything_back(scene: Scene) -> None:
+    order = order_reserved()
+    await scene.hears(order)
+    await scene.authorizes(order.order_id)
+    await scene.misbehaves("capture", "refuse")
+    await scene.hears(order_completed())
+    await scene.settles()
+    await scene.refunds(order.order_id, relist=True)
+    await scene.settles()
+    assert await scene.both_sides() == (["refunded"], ["voided"])
+    (row,) = await scene.own.rows("SELECT data FROM outbox WHERE event = 'PaymentRefunded'")
+    assert (row["data"]["amount_cents"], row["data"]["refund_id"], row["data"]["relist"]) == (0, None, True)
+    assert (await scene.unsettled(), await scene.booked()) == ([], {})
+
+
+async def test_a_refund_gives_back_once_however_often_it_is_asked_for(scene: Scene) -> None:
+    order = order_reserved(fee_basis_points=1000)
+    await scene.pays(order)
+    assert await scene.booked() == {"processor": PRICE, "seller": -(PRICE - 499), "fees": -499}
+    for _ in range(3):
+        await scene.refunds(order.order_id)
+        await scene.settles()
+    assert await scene.both_sides() == (["refunded"], ["refunded"])
+    assert await scene.said() == ["PaymentAuthorized", "PaymentCreated", "PaymentRefunded"]
+    assert await scene.booked() == {"processor": 0, "seller": 0, "fees": 0}
+    assert len(await scene.own.rows("SELECT 1 FROM ledger")) == 6
+
+
+async def test_a_refund_may_be_asked_for_before_the_money_was_taken(scene: Scene) -> None:
+    order = order_reserved()
+    await scene.hears(order)
+    await scene.authorizes(order.order_id)
+    await scene.hears(order_completed())
+    await scene.refunds(order.order_id)
+    await scene.settles()
+    await scene.settles()
+    assert await scene.both_sides() == (["refunded"], ["refunded"])
+    assert await scene.said() == ["PaymentAuthorized", "PaymentCreated", "PaymentRefunded"]
+
+
+@pytest.mark.parametrize("state", ["reserved", "declined", "cancelled", "unknown"])
+async def test_nothing_is_given_back_for_an_order_that_was_not_paid(scene: Scene, state: str) -> None:
+    order = order_reserved()
+    if state != "unknown":
+        await scene.hears(order)
+    if state == "declined":
+        await scene.authorizes(order.order_id, "tok_chargeDeclined")
+    elif state == "cancelled":
+        await scene.authorizes(order.order_id)
+        await scene.hears(order_cancelled())
+    with pytest.raises(NothingToRefund):
+        await scene.refunds(order.order_id)
+    assert await scene.own.rows("SELECT 1 FROM charges WHERE refund_asked_at IS NOT NULL") == []
+
+
+async def test_a_payment_that_its_buyer_confirms_goes_on_without_a_message_from_the_processor(scene: Scene) -> None:
+    order = order_reserved()
+    await scene.hears(order)
+    charge = await scene.authorizes(order.order_id, "4000 0000 0000 3220")
+    assert await scene.both_sides() == (["created"], ["needs_confirmation"])
+    await scene.settles_in_the_end()
+    assert (await scene.charges(), await scene.unsettled()) == (["created"], [])
+    await scene.processor.confirm(f"pi_test_{charge.charge_id.hex}", approve=True)
+    await scene.settles_in_the_end()
+    assert await scene.both_sides() == (["authorized"], ["authorized"])
+    assert await scene.said() == ["PaymentAuthorized"]
+
+
+async def test_a_payment_that_its_buyer_refuses_at_the_bank_is_declined(scene: Scene) -> None:
+    order = order_reserved()
+    await scene.hears(order)
+    charge = await scene.authorizes(order.order_id, "tok_threeDSecure2Required")
+    await scene.processor.confirm(f"pi_test_{charge.charge_id.hex}", approve=False)
+    await scene.processor.confirm(f"pi_test_{charge.charge_id.hex}", approve=True)
+    await scene.settles_in_the_end()
+    assert await scene.both_sides() == (["failed"], ["declined"])
+    assert (await scene.authorizes(order.order_id)).attempt == 2
+
+
+async def test_a_payment_nobody_confirmed_is_ended_with_its_order_and_a_late_confirmation_does_nothing(scene: Scene) -> None:
+    order = order_reserved()
+    await scene.hears(order)
+    charge = await scene.authorizes(order.order_id, "tok_threeDSecure2Required")
+    await scene.hears(order_cancelled(reason="expired"))
+    assert await scene.settles() == 0, "at once, not with the next look"
+    assert await scene.both_sides() == (["failed"], ["voided"])
+    assert (await scene.processor.confirm(f"pi_test_{charge.charge_id.hex}", approve=True)).status == "voided"
+
+
+async def test_two_replicas_that_settle_at_once_move_the_money_once(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     await scene.authorizes(order.order_id)
     await scene.hears(order_completed())
     await asyncio.gather(*(scene.settles() for _ in range(4)))
-    assert (await scene.charges(), await scene.at_the_processor()) == (["completed"], ["captured"])
-    assert await scene.said() == ["PaymentAuthorized", "PaymentCreated"]
+    assert await scene.both_sides() == (["completed"], ["captured"])
+    await scene.refunds(order.order_id)
+    await asyncio.gather(*(scene.settles() for _ in range(4)))
+    assert await scene.both_sides() == (["refunded"], ["refunded"])
+    assert await scene.said() == ["PaymentAuthorized", "PaymentCreated", "PaymentRefunded"]
+    assert await scene.booked() == {"processor": 0, "seller": 0}
 
 
 async def test_of_many_clicks_at_once_one_begins_a_charge(scene: Scene) -> None:
@@ -257,25 +315,3 @@ async def test_of_many_clicks_at_once_one_begins_a_charge(scene: Scene) -> None:
     assert [type(answer) for answer in answers].count(Charge) == 1
     assert [type(answer) for answer in answers].count(PaymentUnderWay) == 7
     assert await scene.charges() == ["created"]
-
-
-async def test_the_test_processor_gives_the_same_answer_to_the_same_key(scene: Scene) -> None:
-    order = order_reserved()
-    await scene.hears(order)
-    charge = await scene.begins(order.order_id)
-    processor = gateway.TestGateway(scene.own.db)
-    assert await processor.authorize(charge) == await processor.authorize(charge)
-    await processor.capture(charge)
-    await processor.capture(charge)
-    with pytest.raises(OutcomeUnknown):
-        await processor.void(charge)
-    assert await scene.own.rows("SELECT status, amount_cents FROM test_gateway") == [{"status": "captured", "amount_cents": PRICE}]
-
-
-async def test_the_test_processor_declines_the_same_key_again(scene: Scene) -> None:
-    order = order_reserved()
-    await scene.hears(order)
-    charge = await scene.begins(order.order_id, "4000 0000 0000 9995")
-    for _ in range(2):
-        with pytest.raises(Declined, match="insufficient_funds"):
-            await gateway.TestGateway(scene.own.db).authorize(charge)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import ANN, PRICE, TITLE, A, B, C, order_cancelled, order_completed, order_created
+from facts import ANN, PRICE, TITLE, A, B, C, order_cancelled, order_completed, order_created, order_refunded
 
 from admitone import tickets
 from admitone.events import OrderEvent, TicketEvent
@@ -19,13 +19,22 @@ def story(ticket_id: UUID, name: str) -> tuple[list[OrderEvent], UUID | None, bo
     third = {"ticket_id": ticket_id, "order_id": C, "lock": 3}
     a_came_and_went: list[OrderEvent] = [order_created(**first), order_cancelled(**first)]
     b_came_and_went: list[OrderEvent] = [order_created(**second), order_cancelled(**second)]
+    b_bought: list[OrderEvent] = [order_created(**second), order_completed(**second)]
+    a_bought: list[OrderEvent] = [order_created(**first), order_completed(**first)]
+    a_gave_it_back: list[OrderEvent] = [*a_bought, order_refunded(**first, relist=True)]
     return {
         "one came and went": (a_came_and_went, None, False),
         "one after the other came and went": (a_came_and_went + b_came_and_went, None, False),
         "the third holds it": ([*a_came_and_went, *b_came_and_went, order_created(**third)], C, False),
-        "the second bought it": ([*a_came_and_went, order_created(**second), order_completed(**second)], B, True),
+        "the second bought it": (a_came_and_went + b_bought, B, True),
         "the third bought it": ([*a_came_and_went, order_cancelled(**second), order_created(**third), order_completed(**third)], C, True),
         "the second was refused": ([*a_came_and_went, order_created(**second, price_cents=1), order_cancelled(**second)], None, False),
+        "one was refunded and the ticket stays sold": ([*a_bought, order_refunded(**first)], A, True),
+        "one was refunded": (a_gave_it_back, None, False),
+        "one was refunded, the second holds it": ([*a_gave_it_back, order_created(**second)], B, False),
+        "one was refunded, the second came and went": (a_gave_it_back + b_came_and_went, None, False),
+        "one was refunded, the second bought it": (a_gave_it_back + b_bought, B, True),
+        "one came and went, the second was refunded": ([*a_came_and_went, *b_bought, order_refunded(**second, relist=True)], None, False),
     }[name]
 
 
@@ -38,6 +47,12 @@ def story(ticket_id: UUID, name: str) -> tuple[list[OrderEvent], UUID | None, bo
         "the second bought it",
         "the third bought it",
         "the second was refused",
+        "one was refunded and the ticket stays sold",
+        "one was refunded",
+        "one was refunded, the second holds it",
+        "one was refunded, the second came and went",
+        "one was refunded, the second bought it",
+        "one came and went, the second was refunded",
     ],
 )
 async def test_the_same_holder_whatever_came_first(rehearse: Rehearse, name: str) -> None:
@@ -45,7 +60,7 @@ async def test_the_same_holder_whatever_came_first(rehearse: Rehearse, name: str
         ticket = await it.does(commands.list_ticket, ANN, TITLE, PRICE, "USD", it.now)
         await it.said()
         events, holder, sold = story(ticket.ticket_id, name)
-        for arrival in every_order(*events):
+        for arrival in (part for twice in every_order(*events) for part in (twice[: len(events)], twice)):
             async with heard(it, arrival):
                 (row,) = await it.rows("SELECT order_id, sold, lock, version FROM tickets")
                 assert (row["order_id"], row["sold"], row["lock"]) == (holder, sold, max(event.lock for event in events)), arrival

@@ -23,7 +23,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     code: str | None = None
     """Why it was declined, in the processor's word."""
     redirect_url: str | None = None
-    """Where the buyer confirms it, while it needs that."""
+    """Where the buyer confirms it, while it needs that; an address, or a path of our own."""
     refund_id: str | None = None
 
 

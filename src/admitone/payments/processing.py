@@ -24,17 +24,23 @@ async def authorize(db: Database, gateway: Gateway, charge: Charge) -> None:
 
 
 async def look(db: Database, gateway: Gateway, charge: Charge) -> None:
-    """Write down how the payment stands by now. Raises OutcomeUnknown."""
-    await _ask(db, charge, gateway.look(charge))
+    """Write down how the payment stands by now; one that came to life after we had called it failed is ended.
+
+    Raises OutcomeUnknown, or Refused for a payment that the processor does not know.
+    """
+    standing = await _ask(db, charge, gateway.look(charge))
+    if charge.status == "failed" and standing.state in ("authorized", "needs_confirmation"):
+        await _ask(db, charge, gateway.void(charge))
 
 
-async def _ask(db: Database, charge: Charge, call: Awaitable[Standing]) -> None:
+async def _ask(db: Database, charge: Charge, call: Awaitable[Standing]) -> Standing:
     try:
         standing = await asyncio.wait_for(call, DEADLINE_SECONDS)
     except TimeoutError as error:
         raise OutcomeUnknown(f"no answer within {DEADLINE_SECONDS:.0f} s") from error
     async with db.transaction() as tx:
         await commands.note(tx, charge, standing, tx.now)
+    return standing
 
 
 async def settle(db: Database, gateway: Gateway) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from admitone.kit.config import TEST_PROCESSOR, Settings
+from admitone.kit.config import TEST_PROCESSOR, Settings, WrongSettings
 from admitone.kit.db import Database, connected
 from admitone.kit.migrations import migrate_at
 from admitone.payments.gateway import Gateway
@@ -17,11 +17,18 @@ async def gateway_of(settings: Settings, _db: Database | None) -> AsyncIterator[
     if settings.stripe_secret_key is not None:
         from admitone.payments.stripe import StripeGateway  # noqa: PLC0415  (0.7 s and 30 MB: only where it is used)
 
-        yield StripeGateway(settings)
+        gateway = StripeGateway(settings)
+        try:
+            yield gateway
+        finally:
+            await gateway.close()
         return
-    url = settings.database_url_of(TEST_PROCESSOR)
+    try:
+        url = settings.database_url_of(TEST_PROCESSOR)
+    except WrongSettings as missing:
+        raise WrongSettings(f"{missing} It is the card processor of test mode; with STRIPE_SECRET_KEY there is none.") from missing
     await migrate_at(url, TEST_PROCESSOR, MIGRATIONS)
     async with connected(TEST_PROCESSOR, url) as books:
-        gateway = await TestGateway.open(books, settings.public_url)
-        async with sending_webhooks(gateway, f"{settings.services_url}/api/payments/webhook"):
-            yield gateway
+        test_gateway = await TestGateway.open(books)
+        async with sending_webhooks(test_gateway, f"{settings.services_url}/api/payments/webhook"):
+            yield test_gateway

@@ -8,14 +8,13 @@ from uuid import UUID
 from litestar import Response, get, post
 from msgspec.structs import replace
 
-from admitone.kit.config import Settings
 from admitone.kit.db import TRANSIENT, Database
 from admitone.kit.idempotency import Known, claim, remember
 from admitone.kit.log import log
 from admitone.kit.session import User
 from admitone.kit.web import AnyRequest, as_problem_json, eventually, read, read_query
 from admitone.payments import commands, processing, repository
-from admitone.payments.gateway import Gateway, OutcomeUnknown
+from admitone.payments.gateway import Gateway, OutcomeUnknown, Refused
 from admitone.payments.model import (
     VOIDED,
     AttemptView,
@@ -128,16 +127,16 @@ async def my_payments(request: AnyRequest, db: Database, user: User) -> list[Att
 
 
 @get("/{charge_id:uuid}/return")
-async def come_back(charge_id: UUID, db: Database, gateway: Gateway, settings: Settings) -> Response[Any]:
-    """Where the bank sends the buyer after a confirmation: we look how the payment stands, and lead on to the order."""
+async def come_back(charge_id: UUID, db: Database, gateway: Gateway) -> Response[Any]:
+    """Where the bank sends the buyer after a confirmation: we look how the payment stands, and lead on to the page of the order."""
     async with db.reading() as tx:
         charge = await repository.charge(tx, charge_id)
     if charge is None:
         raise ChargeNotFound
     if charge.status == "created" and charge.stripe_id is not None:
-        with contextlib.suppress(OutcomeUnknown):  # Then the job finds out.
+        with contextlib.suppress(OutcomeUnknown, Refused):  # Then the job finds out.
             await processing.look(db, gateway, charge)
-    return Response("", status_code=303, headers={"Location": f"{settings.public_url}/orders/{charge.order_id}"}, media_type="text/plain")
+    return Response("", status_code=303, headers={"Location": f"/orders/{charge.order_id}"}, media_type="text/plain")
 
 
 @post("/webhook", status_code=200)
@@ -154,6 +153,8 @@ async def hear_processor(request: AnyRequest, db: Database, gateway: Gateway) ->
         await processing.look(db, gateway, replace(charge, stripe_id=notice.stripe_id))
     except OutcomeUnknown as error:
         raise ProcessorAway from error
+    except Refused as error:
+        raise ChargeNotFound from error
     return {"looked": True}
 
 

@@ -50,7 +50,7 @@ async def lock_ticket(tx: Tx, order: OrderEvent) -> None:
         raise LookupError(f"order {order.order_id} is for a ticket that never was: {order.ticket_id}")
     if not refused:
         return  # A newer order was heard of, or this very one: then it has had its answer.
-    reason = "withdrawn" if ticket.withdrawn or ticket.sold else "price_changed"
+    reason = "withdrawn" if ticket.withdrawn else "price_changed"
     await tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))
 
 

@@ -58,12 +58,15 @@ async def withdraw(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Ticket | None:
 
 
 async def lock(tx: Tx, order: OrderEvent) -> Ticket | None:
-    """The ticket, held for this order; or None when its token is not newer or the ticket is not what the order says."""
+    """The ticket, held for this order; or None when its token is not newer or the ticket is not what the order says.
+
+    A newer token says that every older order has ended, even one that was paid: it was refunded, and that news is on its way.
+    """
     return await tx.one(
         Ticket,
         """
-        UPDATE tickets SET order_id = $2, lock = $3, locked_until = $4, version = version + 1
-        WHERE ticket_id = $1 AND lock < $3 AND NOT withdrawn AND NOT sold
+        UPDATE tickets SET sold = false, order_id = $2, lock = $3, locked_until = $4, version = version + 1
+        WHERE ticket_id = $1 AND lock < $3 AND NOT withdrawn
             AND title = $5 AND price_cents = $6 AND currency = $7
         RETURNING *
         """,
@@ -82,7 +85,7 @@ async def unlock(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
     return await tx.one(
         Ticket,
         """
-        UPDATE tickets SET order_id = NULL, locked_until = NULL, lock = $2, version = version + 1
+        UPDATE tickets SET sold = false, order_id = NULL, locked_until = NULL, lock = $2, version = version + 1
         WHERE ticket_id = $1 AND lock <= $2 AND order_id IS NOT NULL
         RETURNING *
         """,
@@ -92,12 +95,12 @@ async def unlock(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
 
 
 async def sell(tx: Tx, ticket_id: UUID, order_id: UUID, lock: int) -> Ticket | None:
-    """The sold ticket; or None when it is sold already, held by a newer token, or on sale again since this order was refunded."""
+    """The sold ticket; or None when this order has it already, a newer token holds it, or it is on sale again since the refund."""
     return await tx.one(
         Ticket,
         """
         UPDATE tickets SET sold = true, order_id = $2, locked_until = NULL, lock = $3, version = version + 1
-        WHERE ticket_id = $1 AND lock <= $3 AND relisted < $3 AND NOT sold
+        WHERE ticket_id = $1 AND lock <= $3 AND relisted < $3 AND NOT (sold AND order_id = $2)
         RETURNING *
         """,
         ticket_id,

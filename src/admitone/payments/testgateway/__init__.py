@@ -64,16 +64,15 @@ class Intent(Struct, frozen=True, kw_only=True):
 class TestGateway:
     """A processor without money. Make one with `open`."""
 
-    def __init__(self, books: Database, public_url: str, secret: bytes) -> None:
+    def __init__(self, books: Database, secret: bytes) -> None:
         self.books = books
-        self._public_url = public_url
         self._secret = secret
 
     @classmethod
-    async def open(cls, books: Database, public_url: str) -> "TestGateway":
-        """On its own, migrated database. The bank's page for confirmations is at that public address."""
+    async def open(cls, books: Database) -> "TestGateway":
+        """On its own, migrated database."""
         secret: str = await books.pool.fetchval("SELECT secret FROM secret")
-        return cls(books, public_url, secret.encode())
+        return cls(books, secret.encode())
 
     async def token(self, text: str) -> str:
         token = TEST_CARDS.get(re.sub(r"[ -]", "", text), text)
@@ -232,6 +231,6 @@ class TestGateway:
             amount_cents=intent.captured_cents or intent.amount_cents,
             currency=intent.currency,
             code=intent.code,
-            redirect_url=f"{self._public_url}/api/payments/test-bank/{intent.id}" if intent.status == NEEDS_CONFIRMATION else None,
+            redirect_url=f"/api/payments/test-bank/{intent.id}" if intent.status == NEEDS_CONFIRMATION else None,
             refund_id=intent.refund_id,
         )

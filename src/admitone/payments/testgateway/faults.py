@@ -23,7 +23,7 @@ async def draw(books: Database, call: str) -> str | None:
             UPDATE faults SET times = times - 1
             WHERE fault_id = (
                 SELECT fault_id FROM faults WHERE call = $1 AND (times IS NULL OR times > 0) AND random() < share
-                ORDER BY fault_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+                ORDER BY fault_id LIMIT 1 FOR UPDATE)
             RETURNING fault
             """,
             call,
