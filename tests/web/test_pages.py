@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -130,13 +131,35 @@ async def test_a_declined_card_may_be_tried_again_and_the_third_decline_ends_it(
     async with signed_up(house.url) as ann, signed_up(house.url) as bob:
         order = await bob.buy(await ann.sell("Row E", "10"))
         for tries_left in ("2 more tries", "1 more try"):
-            assert (await bob.send("/payment", card="4000000000000002")).status_code == 402
+            await bob.send("/payment", card="4000000000000002")
+            assert bob.path == order
             assert tries_left in bob.text
             assert "4000000000000002" not in bob.text
-        assert (await bob.send("/payment", card="4000000000000002")).status_code == 402
+        await bob.send("/payment", card="4000000000000002")
         await shows(bob, order, "The card was declined three times.")
         assert "Nothing was charged." in bob.text
         assert 'name="card"' not in bob.text
+
+
+async def test_a_payment_confirmed_at_the_bank_is_seen_in_every_tab(house: House) -> None:
+    async with signed_up(house.url) as ann, signed_up(house.url) as bob:
+        order = await bob.buy(await ann.sell("Row K", "10"))
+        second_tab = bob.page
+        await bob.send("/payment", card="4000 0000 0000 3220")
+        assert bob.path == order
+        for _ in range(2):
+            assert "Your bank asks you to confirm" in bob.text
+            assert 'name="card"' not in bob.text
+            await bob.open(order)
+        bank = urlsplit(bob.text.partition('">Go on to your bank')[0].rpartition('href="')[2]).path
+        bob.page = second_tab
+        await bob.send("/payment", card="4242 4242 4242 4242")
+        assert "Your bank asks you to confirm" in bob.text
+        assert "Is that you?" in (await bob.open(bank)).text
+        answer = await bob.client.post(f"{bank}/approval", follow_redirects=False)
+        bob.page = await bob.client.get(answer.headers["location"], follow_redirects=False)
+        assert bob.page.headers["location"].endswith(order)
+        await shows(bob, order, "Paid. The ticket is yours.")
 
 
 async def test_a_card_that_is_none_is_said_beside_its_field_and_shown_to_nobody(house: House) -> None:
@@ -310,6 +333,20 @@ async def test_a_body_of_an_unknown_kind_is_an_empty_form(house: House) -> None:
         answer: httpx.Response = await ann.client.post("/sell", json={"title": "Row G", "price": 10})
         assert answer.status_code == 400
         assert 'id="title-error"' in answer.text
+
+
+async def test_an_order_can_be_looked_at_and_cancelled_while_payments_are_down(own_house: House) -> None:
+    await own_house.start_six(STRIPE_PUBLISHABLE_KEY="pk_live_12345678")
+    async with signed_up(own_house.url) as ann, signed_up(own_house.url) as bob:
+        order = await bob.buy(await ann.sell("Row L", "10"))
+        own_house.kill("payments")
+        assert (await bob.open(order)).status_code == 200
+        assert 'id="pay-by-card"' in bob.text
+        assert "Test mode" not in bob.text
+        assert (await bob.send("/payment", card="ctoken_1")).status_code == 503
+        await bob.open(order)
+        await bob.send("/cancellation")
+        assert "You gave this ticket back." in bob.text
 
 
 async def test_orders_work_while_tickets_are_down_and_the_other_way_round(own_house: House) -> None:

@@ -1,29 +1,14 @@
 """Who is asking: a token is renewed before it ends, and nobody travels with another's session."""
 
-import base64
-import time
-from uuid import uuid4
-
 import httpx
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from admitone.kit.config import Settings
-from admitone.kit.session import ALGORITHM, ISSUER, Verifier, key_id, set_cookie
+from admitone.kit.session import set_cookie
 from admitone.web.api import Api, Away, client_of
 from admitone.web.visitor import SignInFirst, Visitor, who_is_asking
-
-KEY = Ed25519PrivateKey.generate()
-RAW = KEY.public_key().public_bytes_raw()
-VERIFIER = Verifier([base64.urlsafe_b64encode(RAW).decode()])
-ANN = str(uuid4())
-
-
-def token(seconds_left: float, key: Ed25519PrivateKey = KEY) -> str:
-    now = time.time()
-    claims = {"iss": ISSUER, "id": ANN, "email": "ann@example.com", "roles": [], "sid": str(uuid4()), "iat": now, "exp": now + seconds_left}
-    return jwt.encode(claims, key, ALGORITHM, {"kid": key_id(RAW)})
+from web.sessions import ANN, VERIFIER, token
 
 
 class Auth:

@@ -14,9 +14,9 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SOME_ID = UUID(int=7)
 
 
-def order(status: str, seconds: float = 0, paid: bool = False, reason: str | None = None) -> Order:
+def order(status: str, seconds: float = 0, paid: bool = False, reason: str | None = None, uncollected: bool = False) -> Order:
     ticket = OrderedTicket(SOME_ID, "Front row", Decimal("12.50"))
-    return Order(SOME_ID, status, reason, NOON + timedelta(seconds=seconds), NOON, ticket, "USD", paid)
+    return Order(SOME_ID, status, reason, NOON + timedelta(seconds=seconds), NOON, ticket, "USD", paid, uncollected)
 
 
 @pytest.mark.parametrize("path", ["/", "/tickets/1?a=b", "/sell", "/?q=caf%C3%A9&sort=newest", "/a//b"])
@@ -66,7 +66,9 @@ def test_every_state_of_an_order_has_words() -> None:
     assert order_state(order("awaiting:payment", -1)) == "Time is up"
     assert order_state(order("complete")) == "Confirming"
     assert order_state(order("complete", paid=True)) == "Paid"
-    assert order_state(order("refunded")) == "Refunded"
+    assert order_state(order("complete", uncollected=True)) == "Yours, not charged"
+    assert order_state(order("refunded", paid=True)) == "Refunded"
+    assert order_state(order("refunded", uncollected=True)) == "Undone"
     assert {order_state(order("cancelled", reason=reason)) for reason in REASONS} == {
         "Cancelled: given back",
         "Cancelled: time was up",

@@ -19,6 +19,8 @@ from admitone.kit.log import correlation, log
 PAGE_SIZE = 24
 ANSWER_WITHIN_SECONDS = 12
 """Longer than the five seconds that payments waits for an outcome."""
+NOTHING_BEGUN = ("processor-away",)
+"""Refusals with a 503 that say for certain that nothing was done; any other 503 may have had its effect."""
 
 Item = TypeVar("Item")
 
@@ -30,15 +32,13 @@ class Away(Exception):
 class Refused(Exception):
     """The API said no, and why."""
 
-    def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]], tries_left: int | None = None) -> None:
+    def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]]) -> None:
         super().__init__(f"{status} {kind}: {detail}")
         self.status = status
         self.kind = kind
         """The last word of the problem's type, such as `ticket-taken`."""
         self.detail = detail
         self.errors = errors
-        self.tries_left = tries_left
-        """How often another card may be tried, where a card was declined."""
 
 
 class Ticket(msgspec.Struct, frozen=True, rename="camel"):
@@ -68,11 +68,24 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
     ticket: OrderedTicket
     currency: str
     paid: bool
+    uncollected: bool = False
+    """Whether the bank had approved, and the money could not be taken all the same."""
 
     @property
     def seconds_left(self) -> int:
         """How long a payment may still begin, by the clock of the one who decides it."""
         return max(0, int((self.expires_at - self.server_time).total_seconds()))
+
+
+class Attempt(msgspec.Struct, frozen=True, rename="camel"):
+    """One try to pay for an order."""
+
+    id: UUID
+    attempt: int
+    status: str
+    failure: str | None
+    redirect_url: str | None
+    """Where the buyer confirms the payment at the bank, while it waits for that."""
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
@@ -91,7 +104,6 @@ class _Problem(msgspec.Struct, rename="camel"):
     type: str = ""
     detail: str = ""
     errors: list[_Error] = []
-    tries_left: int | None = None
 
 
 def client_of(settings: Settings, _db: Database | None) -> httpx.AsyncClient:
@@ -159,10 +171,13 @@ class Api:
     async def cancel(self, order_id: UUID) -> None:
         await self._call("DELETE", f"/api/orders/{order_id}")
 
-    async def pay(self, order_id: UUID, token: str, key: str) -> bool:
-        """Whether the order is complete; False when that is not known yet."""
-        answer = await self._call("POST", "/api/payments", {"orderId": str(order_id), "token": token}, key=key)
-        return answer.status_code == 201
+    async def pay(self, order_id: UUID, token: str, key: str) -> None:
+        """Begin a payment; how it stands, `payments` says."""
+        await self._call("POST", "/api/payments", {"orderId": str(order_id), "token": token}, key=key)
+
+    async def payments(self, order_id: UUID) -> list[Attempt]:
+        """Every try to pay for an order, the last one last."""
+        return _read(await self._call("GET", "/api/payments", params={"orderId": str(order_id)}), list[Attempt])
 
     async def _call(
         self,
@@ -183,11 +198,12 @@ class Api:
         except httpx.TransportError as error:
             log.warning("a service does not answer", path=path, error=repr(error))
             raise Away(path) from error
-        if answer.status_code in (502, 503, 504):
+        if answer.is_success:
+            return answer
+        refused = _refusal(answer)
+        if answer.status_code in (502, 503, 504) and refused.kind not in NOTHING_BEGUN:
             raise Away(path)
-        if not answer.is_success:
-            raise _refusal(answer)
-        return answer
+        raise refused
 
 
 def _refusal(answer: httpx.Response) -> Refused:
@@ -196,7 +212,7 @@ def _refusal(answer: httpx.Response) -> Refused:
     except msgspec.DecodeError:
         problem = _Problem()
     errors = [{"field": error.field or "", "message": error.message} for error in problem.errors]
-    return Refused(answer.status_code, problem.type.rpartition(":")[2], problem.detail, errors, problem.tries_left)
+    return Refused(answer.status_code, problem.type.rpartition(":")[2], problem.detail, errors)
 
 
 def _read(answer: httpx.Response, wanted: type[Item]) -> Item:

@@ -9,14 +9,16 @@ from litestar import Response, get, post
 from admitone.kit.form import as_uuid
 from admitone.kit.problem import NotFound
 from admitone.kit.web import AnyRequest
-from admitone.web.api import Api, Away, Order, Refused
+from admitone.web.api import Api, Attempt, Away, Order, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import key_of, read_form
-from admitone.web.render import page, see_other
+from admitone.web.render import POLICY, POLICY_WITH_STRIPE, page, see_other, settings_of
 from admitone.web.visitor import Visitor
 
 REFRESH_SECONDS = 2
-LOOKS_AFTER_LAST_DECLINE = 10
+ATTEMPTS_WITHIN_SECONDS = 2
+MOST_TRIES = 3
+"""How many cards may be declined before the order is cancelled."""
 
 
 @post("/orders")
@@ -50,38 +52,38 @@ async def my_orders(request: AnyRequest, visitor: Visitor, api: Api) -> Response
 @get("/orders/{order_id:uuid}")
 async def show_order(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
     visitor.must_be_signed_in(back=f"/orders/{order_id}")
-    return _order_page(request, await api.order(order_id), paying="paying" in request.query_params)
+    return await _order_page(request, api, order_id)
 
 
 @post("/orders/{order_id:uuid}/payment")
 async def pay(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
-    """The card's number is passed on and forgotten: it is in no page, no log line and no row of ours."""
+    """The card's number is passed on and forgotten: it is in no page, no log line and no row of ours.
+
+    A payment that has begun leads back to the order, whatever became of it: its page says how it stands. That page has a link
+    to the bank, where a confirmation is needed: we can't redirect there, as `form-action 'self'` holds for all that follows a form.
+    """
     visitor.must_be_signed_in(back=f"/orders/{order_id}")
     fields = await read_form(request)
     card = fields.get("card", "").strip()
     if not card:
-        return _order_page(request, await api.order(order_id), 400, card_error="Please enter a card number.")
+        return await _order_page(request, api, order_id, 400, card_error="Please enter a card.")
     try:
-        complete = await api.pay(order_id, card, key_of(fields))
+        await api.pay(order_id, card, key_of(fields))
     except Refused as refused:
         match refused.kind:
-            case "paid-already":
+            case "card-declined" | "paid-already" | "payment-under-way":
                 return see_other(request, f"/orders/{order_id}")
-            case "payment-under-way":
-                return see_other(request, f"/orders/{order_id}?paying=1")
-            case "unknown-card":
-                return _order_page(request, await api.order(order_id), 400, card_error=refused.detail)
-            case "card-declined":
-                return _order_page(request, await _after_a_decline(api, order_id, refused), 402, refused=refused)
+            case "unknown-card" | "unknown-token":
+                return await _order_page(request, api, order_id, 400, card_error=refused.detail)
             case "key-reused":
                 error = "This form was sent before with another card. Please enter the card once more."
-                return _order_page(request, await api.order(order_id), 409, card_error=error)
+                return await _order_page(request, api, order_id, 409, card_error=error)
         if refused.status == 400:
-            return _order_page(request, await api.order(order_id), 400, card_error="This is not a card number.")
-        if refused.status != 409:
+            return await _order_page(request, api, order_id, 400, card_error="This is not a card number.")
+        if refused.status not in (409, 503):
             raise
-        return _order_page(request, await api.order(order_id), 409, refused=refused)
-    return see_other(request, f"/orders/{order_id}" if complete else f"/orders/{order_id}?paying=1")
+        return await _order_page(request, api, order_id, refused.status, refused=refused)
+    return see_other(request, f"/orders/{order_id}")
 
 
 @post("/orders/{order_id:uuid}/cancellation")
@@ -92,7 +94,7 @@ async def cancel(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api
     except Refused as refused:
         if refused.status != 409:
             raise
-        return _order_page(request, await api.order(order_id), 409, refused=refused)
+        return await _order_page(request, api, order_id, 409, refused=refused)
     return see_other(request, f"/orders/{order_id}")
 
 
@@ -102,48 +104,56 @@ async def back_to_order(request: AnyRequest, order_id: UUID) -> Response[str]:
     return see_other(request, f"/orders/{order_id}")
 
 
-async def _after_a_decline(api: Api, order_id: UUID, refused: Refused) -> Order:
-    """The order; the last decline ends it a moment later, and then no form is to be shown: that is waited for."""
-    order = await api.order(order_id)
-    for _ in range(LOOKS_AFTER_LAST_DECLINE):
-        if refused.tries_left or order.status != "awaiting:payment":
-            break
-        await asyncio.sleep(0.1)
-        order = await api.order(order_id)
-    return order
-
-
-def _order_page(
-    request: AnyRequest,
-    order: Order,
-    status: int = 200,
-    *,
-    refused: Refused | None = None,
-    card_error: str = "",
-    paying: bool = False,
+async def _order_page(
+    request: AnyRequest, api: Api, order_id: UUID, status: int = 200, *, refused: Refused | None = None, card_error: str = ""
 ) -> Response[str]:
-    paying = paying and order.status == "awaiting:payment"
+    order = await api.order(order_id)
+    attempts = await _attempts(api, order)
+    failed = [attempt for attempt in attempts if attempt.status == "failed"]
+    under_way = next((attempt for attempt in attempts if attempt not in failed), None)
+    tries_left = MOST_TRIES - len(failed)
+    payable = order.status == "awaiting:payment" and order.seconds_left > 0 and under_way is None and tries_left > 0
+    stripe_key = settings_of(request).stripe_publishable_key if payable else None
+    seconds = _refresh(order, payable, under_way)
     return page(
         request,
         "order.html",
         status,
+        policy=POLICY_WITH_STRIPE if stripe_key else POLICY,
         order=order,
         refused=refused,
         card_error=card_error,
-        paying=paying,
+        under_way=under_way,
+        declined=failed[-1] if failed and under_way is None else None,
+        tries_left=tries_left,
+        payable=payable,
+        stripe_key=stripe_key,
         # With its address: what is shown may be the answer to a form.
-        refresh=f"{seconds}; url=/orders/{order.id}{'?paying=1' if paying else ''}" if (seconds := _refresh(order, paying)) else None,
+        refresh=f"{seconds}; url=/orders/{order.id}" if seconds else None,
     )
 
 
-def _refresh(order: Order, paying: bool) -> int | None:
+async def _attempts(api: Api, order: Order) -> list[Attempt]:
+    """What has been tried to pay an order that waits for it. When payments can't say, or not soon, the page does without."""
+    if order.status != "awaiting:payment":
+        return []
+    try:
+        async with asyncio.timeout(ATTEMPTS_WITHIN_SECONDS):
+            return await api.payments(order.id)
+    except (Refused, Away, TimeoutError):
+        return []
+
+
+def _refresh(order: Order, payable: bool, under_way: Attempt | None) -> int | None:
     """In how many seconds there may be something new to see."""
     match order.status:
-        case "awaiting:payment" if not paying:
-            return order.seconds_left + 1 if order.seconds_left else 2 * REFRESH_SECONDS
+        case "awaiting:payment" if payable:
+            return order.seconds_left + 1
+        case "awaiting:payment" if under_way is None or under_way.redirect_url:
+            return 2 * REFRESH_SECONDS
         case "cancelled" | "refunded":
             return None
-        case "complete" if order.paid:
+        case "complete" if order.paid or order.uncollected:
             return None
     return REFRESH_SECONDS
 

@@ -2,13 +2,15 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
+from admitone.kit.config import Settings
 from admitone.kit.session import cookie_name, set_cookie
 from admitone.kit.web import AnyRequest, as_problem
 from admitone.web import wording
@@ -20,11 +22,18 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 LOCATION_SAFE = "/#%[]=:;$&()+,!?*@'~"
 
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+POLICY_WITH_STRIPE = (
+    f"{POLICY}; script-src 'self' https://js.stripe.com https://*.js.stripe.com; connect-src https://api.stripe.com; "
+    "frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com"
+)
+"""For a page with Stripe's Payment Element and no other: what https://docs.stripe.com/security/guide#content-security-policy asks for
+Stripe.js, without the maps of its Address Element."""
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     # Every page names its visitor, and its forms are good for one use.
@@ -43,6 +52,15 @@ TITLES = {
     503: "Back in a moment",
 }
 
+STRIPE_JS = "https://js.stripe.com/endive/stripe.js"
+"""The release that goes with our Stripe SDK's API version (2026-10-28.endive): https://docs.stripe.com/sdks/stripejs-versioning"""
+
+
+def _address(file: str) -> str:
+    """A static file's address, which changes with its content."""
+    return f"/static/{file}?{hashlib.sha256((STATIC / file).read_bytes()).hexdigest()[:12]}"
+
+
 templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -52,7 +70,11 @@ templates = Environment(
 )
 templates.filters |= {"money": wording.money, "time_left": wording.time_left, "order_state": wording.order_state}
 templates.globals |= {
-    "style": f"/static/style.css?{hashlib.sha256((STATIC / 'style.css').read_bytes()).hexdigest()[:12]}",
+    "style": _address("style.css"),
+    "pay_script": _address("pay.js"),
+    "stripe_js": STRIPE_JS,
+    "test_cards": wording.TEST_CARDS,
+    "why_declined": wording.why_declined,
     "ticket_states": wording.TICKET_STATES,
     "reasons": wording.REASONS,
     "free_again_in": wording.free_again_in,
@@ -60,11 +82,19 @@ templates.globals |= {
 }
 
 
-def page(request: AnyRequest, template: str, status: int = 200, **values: Any) -> Response[str]:
-    """A page, with the state of its visitor on it. `visitor` and `path` are for the navigation."""
+def page(request: AnyRequest, template: str, status: int = 200, *, policy: str = POLICY, **values: Any) -> Response[str]:
+    """A page, with the state of its visitor on it. `visitor`, `path` and `test_mode` are for the frame around it."""
     visitor = _visitor(request)
-    text = templates.get_template(template).render(visitor=visitor, path=request.url.path, **values)
-    return Response(text, status_code=status, headers=_new_headers(visitor), media_type="text/html")
+    live = (settings_of(request).stripe_publishable_key or "").startswith("pk_live_")
+    text = templates.get_template(template).render(visitor=visitor, path=request.url.path, test_mode=not live, **values)
+    headers = _new_headers(visitor) | {"Content-Security-Policy": policy}
+    return Response(text, status_code=status, headers=headers, media_type="text/html")
+
+
+def settings_of(request: AnyRequest) -> Settings:
+    """Those that the app was made with, as its routes are given them: an address of no page has no route to be given anything."""
+    settings: Settings = cast("Provide", request.app.dependencies["settings"]).dependency()
+    return settings
 
 
 def see_other(request: AnyRequest, path: str, new_cookie: str | None = None) -> Response[str]:

@@ -24,6 +24,29 @@ REASONS_IN_A_WORD = {
     "withdrawn": "withdrawn by the seller",
     "payment_failed": "card declined",
 }
+TEST_CARDS = {
+    "4242 4242 4242 4242": "pays",
+    "4000 0000 0000 0002": "is declined",
+    "4000 0000 0000 9995": "lacks the money",
+    "4000 0000 0000 9987": "was lost",
+    "4000 0000 0000 3220": "asks you to confirm",
+    "4000 0000 0000 0119": "can’t be processed",
+}
+"""Of those published at https://docs.stripe.com/testing, which both processors of test mode know."""
+DECLINES = {
+    "insufficient_funds": "There is not enough money on the card.",
+    "expired_card": "The card has expired.",
+    "incorrect_cvc": "The security code is not the card’s.",
+    "processing_error": "The bank could not process the card just now.",
+    "authentication_failed": "It was not confirmed at the bank.",
+    "payment_intent_authentication_failure": "It was not confirmed at the bank.",
+}
+"""What a buyer may be told; whether a card was lost or stolen is not for its finder: https://docs.stripe.com/declines/codes"""
+
+
+def why_declined(code: str | None) -> str:
+    """A sentence, or nothing where there is none for a buyer."""
+    return DECLINES.get(code or "", "")
 
 
 def money(amount: Decimal, currency: str) -> str:
@@ -55,11 +78,11 @@ def order_state(order: Order) -> str:
         case "awaiting:payment":
             return f"{time_left(order.seconds_left)} to pay" if order.seconds_left else "Time is up"
         case "complete":
-            return "Paid" if order.paid else "Confirming"
+            return "Paid" if order.paid else "Yours, not charged" if order.uncollected else "Confirming"
         case "cancelled":
             return f"Cancelled: {REASONS_IN_A_WORD.get(order.reason or '', 'by the house')}"
         case "refunded":
-            return "Refunded"
+            return "Refunded" if order.paid else "Undone"
         case _:
             return "Confirming"
 

@@ -1,0 +1,339 @@
+"""What an order's page says and offers, in every state of the order and its payments; the API behind it is played by us."""
+
+import asyncio
+import html
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+import pytest
+from stripe._api_version import _ApiVersion
+
+from admitone.kit.config import Settings
+from admitone.kit.web import litestar_app
+from admitone.web import buying, service
+from admitone.web.render import POLICY, STRIPE_JS
+from web.sessions import VERIFIER, token
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ORDER = UUID(int=7)
+PAGE = f"/orders/{ORDER}"
+BANK = "https://bank.example/confirm?payment=1&more"
+TEST_KEY = "pk_test_12345678"
+LIVE_KEY = "pk_live_12345678"
+Json = dict[str, Any]
+SOLD: Json = {
+    "id": str(UUID(int=9)),
+    "title": "Front row",
+    "price": 12.5,
+    "currency": "USD",
+    "userId": str(UUID(int=8)),
+    "orderId": str(ORDER),
+    "status": "sold",
+    "lockedUntil": None,
+}
+
+# Litestar announces its version 3 for every route of an app that is made in this process.
+pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
+
+
+def attempt(status: str, number: int = 1, failure: str | None = None, redirect_url: str | None = None) -> Json:
+    return {
+        "id": str(UUID(int=number)),
+        "orderId": str(ORDER),
+        "attempt": number,
+        "status": status,
+        "amount": 12.5,
+        "currency": "USD",
+        "failure": failure,
+        "redirectUrl": redirect_url,
+        "begunAt": NOON.isoformat(),
+    }
+
+
+def declined(times: int) -> list[Json]:
+    return [attempt("failed", number, "insufficient_funds") for number in range(1, times + 1)]
+
+
+class House:
+    """Stands in for the other services: what they answer, and what they were asked. The pages in front of them are the real ones."""
+
+    def __init__(self, status: str = "awaiting:payment", *attempts: Json, stripe_key: str | None = None, **order: Any) -> None:
+        self.order = {
+            "id": str(ORDER),
+            "status": status,
+            "reason": None,
+            "expiresAt": (NOON + timedelta(seconds=order.pop("seconds_left", 200))).isoformat(),
+            "serverTime": NOON.isoformat(),
+            "ticket": {"id": str(UUID(int=9)), "title": "Front row", "price": 12.5},
+            "currency": "USD",
+            "paid": False,
+            "uncollected": False,
+            **order,
+        }
+        self.payments = httpx.Response(200, json=list(attempts))
+        self.after_a_card = httpx.Response(201, json={})
+        self.asked: list[str] = []
+        self.hangs = False
+        settings = Settings(stripe_publishable_key=stripe_key)
+        behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test")
+        app = litestar_app(service, settings, VERIFIER, None, {"client": behind})
+        self.browser = httpx.AsyncClient(
+            transport=httpx.ASGITransport(cast("Any", app)), base_url="http://localhost:8000", cookies={"session": token(600)}
+        )
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(f"{request.method} {request.url.path}")
+        match request.method, request.url.path:
+            case "POST", "/api/payments":
+                return self.after_a_card
+            case "GET", "/api/payments":
+                assert dict(request.url.params) == {"orderId": str(ORDER)}
+                if self.hangs:
+                    await asyncio.sleep(60)
+                return self.payments
+            case "GET", "/api/tickets":
+                return httpx.Response(200, json=[])
+            case "GET", "/api/tickets/00000000-0000-0000-0000-000000000009":
+                return httpx.Response(200, json=SOLD)
+        return httpx.Response(200, json=self.order)
+
+    async def page(self, path: str = PAGE) -> str:
+        return self.says(await self.browser.get(path))
+
+    async def pays(self) -> httpx.Response:
+        return await self.browser.post(f"{PAGE}/payment", data={"card": "4242 4242 4242 4242", "key": "k" * 24})
+
+    @staticmethod
+    def says(answer: httpx.Response) -> str:
+        """The page as it reads, markup and all, with its entities resolved and its lines joined."""
+        return " ".join(html.unescape(answer.text).split())
+
+
+def refused(status: int, kind: str, detail: str = "No.") -> httpx.Response:
+    return httpx.Response(status, json={"type": f"urn:admitone:{kind}", "detail": detail, "errors": [{"message": detail}]})
+
+
+def can_be_paid(page: str) -> bool:
+    return 'name="card"' in page
+
+
+async def test_a_payment_under_way_is_said_and_no_form_is_shown_in_any_tab() -> None:
+    for status in ("created", "authorized", "completed"):
+        page = await House("awaiting:payment", *declined(1), attempt(status, 2)).page()
+        assert "Your payment is under way" in page
+        assert "it is never charged twice" in page
+        assert f'content="2; url={PAGE}"' in page
+        assert not can_be_paid(page)
+        assert "The card was declined" not in page
+
+
+async def test_a_bank_that_asks_for_confirmation_is_a_link_away() -> None:
+    page = await House("awaiting:payment", attempt("created", redirect_url=BANK)).page()
+    assert "Your bank asks you to confirm" in page
+    assert f'href="{BANK}">Go on to your bank</a>' in page
+    assert "The time to pay goes on running: 3 minutes left." in page
+    assert f'content="4; url={PAGE}"' in page
+    assert "Cancel and give the ticket back" in page
+    assert not can_be_paid(page)
+
+
+async def test_a_confirmation_that_comes_after_the_time_is_up_may_be_too_late() -> None:
+    page = await House("awaiting:payment", attempt("created", redirect_url=BANK), seconds_left=-1).page()
+    assert "The time to pay is over: unless the confirmation comes through at once, the ticket goes back." in page
+    assert "0 seconds left" not in page
+
+
+@pytest.mark.parametrize(("times", "left"), [(1, "You have 2 more tries"), (2, "You have 1 more try:")])
+async def test_after_a_decline_the_page_says_how_many_tries_are_left_above_the_form(times: int, left: str) -> None:
+    page = await House("awaiting:payment", *declined(times)).page()
+    assert "There is not enough money on the card. Nothing was charged." in page
+    assert page.index(left) < page.index('name="card"')
+
+
+async def test_after_the_third_decline_there_is_no_form() -> None:
+    page = await House("awaiting:payment", *declined(3)).page()
+    assert "The card was declined three times" in page
+    assert f'content="4; url={PAGE}"' in page
+    assert not can_be_paid(page)
+
+
+async def test_that_a_card_was_lost_is_not_told_to_whoever_has_it() -> None:
+    page = await House("awaiting:payment", attempt("failed", failure="lost_card")).page()
+    assert "The card was declined" in page
+    assert "lost" not in page.partition("<section")[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "sentence", "looks_again"),
+    [
+        ("created", {}, "We are making sure that the ticket is held for you.", True),
+        ("complete", {}, "The ticket is yours; your payment is being confirmed.", True),
+        ("complete", {"paid": True}, "Paid. The ticket is yours.", False),
+        ("complete", {"uncollected": True}, "Nothing was charged; we will be in touch.", False),
+        ("cancelled", {"reason": "expired"}, "The time to pay was over. Nothing was charged.", False),
+        ("refunded", {"paid": True}, "You got $12.50 back.", False),
+        ("refunded", {"uncollected": True}, "This sale was undone", False),
+        ("awaiting:payment", {"seconds_left": 0}, "The time to pay is over", True),
+        ("awaiting:payment", {}, "3 minutes left", True),
+    ],
+)
+async def test_every_state_has_its_sentence(status: str, fields: Json, sentence: str, looks_again: bool) -> None:
+    house = House(status, **fields)
+    page = await house.page()
+    assert sentence in page
+    assert ('http-equiv="refresh"' in page) is looks_again
+    assert ("GET /api/payments" in house.asked) is (status == "awaiting:payment")
+
+
+async def test_a_sale_that_was_undone_unpaid_promises_no_money_back() -> None:
+    page = await House("refunded", uncollected=True).page()
+    assert "You were not charged" in page
+    assert "You got" not in page
+
+
+async def test_a_ticket_whose_sale_was_undone_is_not_called_the_buyers() -> None:
+    path = f"/tickets/{SOLD['id']}"
+    assert "This ticket is yours" in await House("complete", paid=True).page(path)
+    page = await House("refunded", paid=True).page(path)
+    assert "the sale was undone" in page
+    assert "This ticket is yours" not in page
+
+
+def away(house: House) -> None:
+    house.payments = httpx.Response(503)
+
+
+def knows_no_such_order(house: House) -> None:
+    house.payments = refused(404, "order-not-found")
+
+
+def hangs(house: House) -> None:
+    house.hangs = True
+
+
+@pytest.mark.parametrize("trouble", [away, knows_no_such_order, hangs])
+async def test_while_payments_does_not_answer_the_form_is_there(monkeypatch: pytest.MonkeyPatch, trouble: Callable[[House], None]) -> None:
+    monkeypatch.setattr(buying, "ATTEMPTS_WITHIN_SECONDS", 0.05)
+    house = House()
+    trouble(house)
+    answer = await house.browser.get(PAGE)
+    assert answer.status_code == 200
+    assert can_be_paid(answer.text)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        httpx.Response(201, json={}),
+        httpx.Response(202, json={"redirectUrl": BANK}),
+        refused(402, "card-declined"),
+        refused(409, "payment-under-way"),
+        refused(409, "paid-already"),
+    ],
+)
+async def test_a_payment_that_has_begun_leads_back_to_the_order_and_never_to_another_site(begun: httpx.Response) -> None:
+    house = House()
+    house.after_a_card = begun
+    answer = await house.pays()
+    assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+
+
+async def test_a_processor_that_is_away_is_no_dead_end() -> None:
+    house = House()
+    house.after_a_card = refused(503, "processor-away")
+    answer = await house.pays()
+    assert answer.status_code == 503
+    assert "Nothing was begun, and nothing was charged. Please try again in a moment." in house.says(answer)
+    assert can_be_paid(answer.text)
+
+
+async def test_any_other_silence_does_not_claim_that_nothing_was_begun() -> None:
+    house = House()
+    house.after_a_card = refused(503, "try-again")
+    answer = await house.pays()
+    assert answer.status_code == 503
+    assert "we can't say whether it was done" in house.says(answer)
+    assert "Nothing was begun" not in house.says(answer)
+
+
+@pytest.mark.parametrize("key", [None, TEST_KEY])
+async def test_a_token_that_is_none_is_said_beside_the_card(key: str | None) -> None:
+    house = House(stripe_key=key)
+    house.after_a_card = refused(400, "unknown-token", "This is no token of a card, or it was used before.")
+    answer = await house.pays()
+    assert answer.status_code == 400
+    assert re.search(r'error"[^>]*>This is no token of a card, or it was used before.</p>', house.says(answer))
+
+
+async def test_with_a_key_the_card_is_typed_into_stripes_form_and_not_into_ours() -> None:
+    house = House(stripe_key=LIVE_KEY)
+    house.order["ticket"]["price"] = 19.99
+    page = await house.page()
+    assert re.findall(r"<script[^>]*>", page) == [
+        f'<script src="{STRIPE_JS}" defer>',
+        re.search(r'<script src="/static/pay\.js\?[0-9a-f]{12}" defer>', page)[0],  # type: ignore[index]
+    ]
+    assert f'data-key="{LIVE_KEY}" data-amount="1999" data-currency="usd"' in page
+    form = page.partition('<form id="pay-by-card"')[2].partition("</form>")[0]
+    assert re.findall(r"<(?:input|select|textarea) ([^ ]+ [^ >]+)", form) == ['type="hidden" name="key"', 'type="hidden" name="card"']
+    assert "<noscript>" in form
+    assert "Paying by card needs JavaScript here" in form
+    assert (await house.browser.get("/static/pay.js")).status_code == 200
+
+
+async def test_without_a_key_no_page_has_a_script() -> None:
+    house = House()
+    assert "<script" not in await house.page()
+    assert "<noscript" not in await house.page()
+    assert (await house.browser.get(PAGE)).headers["content-security-policy"] == POLICY
+
+
+async def test_the_content_security_policy_is_opened_for_stripe_only_where_a_card_is_entered() -> None:
+    house = House(stripe_key=TEST_KEY)
+    for answer in (await house.browser.get(PAGE), await house.browser.post(f"{PAGE}/payment", data={"card": ""})):
+        policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == "'self' https://js.stripe.com https://*.js.stripe.com"
+        assert policy["frame-src"] == "https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com"
+        assert policy["connect-src"] == "https://api.stripe.com"
+        assert policy["form-action"] == "'self'"
+    for path in ("/", "/sell", "/signup", "/nowhere", "/orders/x"):
+        answer = await house.browser.get(path)
+        assert answer.headers["content-security-policy"] == POLICY, path
+        assert "<script" not in answer.text
+    for elsewhere in (
+        House("complete", stripe_key=TEST_KEY),
+        House("awaiting:payment", attempt("created"), stripe_key=TEST_KEY),
+        House("awaiting:payment", *declined(3), stripe_key=TEST_KEY),
+    ):
+        answer = await elsewhere.browser.get(PAGE)
+        assert answer.headers["content-security-policy"] == POLICY
+        assert "<script" not in answer.text
+
+
+@pytest.mark.parametrize(("key", "said"), [(None, True), (TEST_KEY, True), (LIVE_KEY, False)])
+async def test_every_page_says_test_mode_where_no_money_moves(key: str | None, said: bool) -> None:
+    house = House(stripe_key=key)
+    for path in ("/", PAGE, "/sell", "/nowhere", "/static/nothing.css"):
+        assert ("Test mode: no real payments" in await house.page(path)) is said, path
+
+
+@pytest.mark.parametrize(("key", "listed"), [(None, True), (TEST_KEY, True), (LIVE_KEY, False)])
+async def test_the_published_test_cards_are_listed_in_test_mode(key: str | None, listed: bool) -> None:
+    page = await House(stripe_key=key).page()
+    for end in ("4242 4242 4242 4242", *(f"4000 0000 0000 {digits}" for digits in ("0002", "9995", "9987", "3220", "0119"))):
+        assert (f"<dt>{end}</dt>" in page) is listed
+
+
+async def test_stripes_script_is_of_the_release_that_our_sdk_speaks() -> None:
+    assert f"https://js.stripe.com/{_ApiVersion.CURRENT_MAJOR}/stripe.js" == STRIPE_JS
+
+
+async def test_an_order_of_an_older_house_is_read_all_the_same() -> None:
+    house = House("complete")
+    del house.order["uncollected"]
+    assert "your payment is being confirmed" in await house.page()
