@@ -135,9 +135,13 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
     dispatcher = Dispatcher()
     if not settings.public_keys:
         raise WrongSettings("there are no keys to check sessions with: set ADMITONE_PUBLIC_KEYS (`admitone keygen` prints one).")
-    names = {service.name for service in services}
-    if settings.stripe_secret_key and not settings.stripe_publishable_key and {"payments", "web"} <= names:
-        raise WrongSettings("STRIPE_PUBLISHABLE_KEY is missing: with STRIPE_SECRET_KEY, the pages need it to take cards.")
+    if {"payments", "web"} <= {service.name for service in services}:
+        if settings.stripe_secret_key and not settings.stripe_publishable_key:
+            raise WrongSettings("STRIPE_PUBLISHABLE_KEY is missing: with STRIPE_SECRET_KEY, the pages need it to take cards.")
+        if settings.stripe_publishable_key and not settings.stripe_secret_key:
+            raise WrongSettings(
+                "STRIPE_SECRET_KEY is missing: what the pages make of a card with STRIPE_PUBLISHABLE_KEY, nobody could charge."
+            )
     verifier = Verifier(settings.public_keys)
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as loops:
         tasks = []

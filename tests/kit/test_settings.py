@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from admitone import app
 from admitone.kit.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
 
 WRONG = {
@@ -94,12 +95,19 @@ LIVE = {
 
 @pytest.mark.parametrize("given", [STRIPE, LIVE, STRIPE | {"STRIPE_SECRET_KEY": f"rk_test_{SECRET}"}])
 def test_the_keys_of_stripe_are_taken_as_they_are(given: dict[str, str]) -> None:
-    settings = load(given | {"STRIPE_API_BASE": "http://127.0.0.1:12111/"})
+    settings = load(given)
     assert settings.stripe_secret_key == given["STRIPE_SECRET_KEY"]
     assert settings.stripe_publishable_key == given["STRIPE_PUBLISHABLE_KEY"]
     assert settings.stripe_webhook_secret == given["STRIPE_WEBHOOK_SECRET"]
-    assert settings.stripe_api_base == "http://127.0.0.1:12111"
+    assert settings.stripe_api_base is None
     assert SECRET not in repr(settings) + str(settings)
+
+
+def test_another_address_of_stripe_is_for_tests_and_never_for_a_live_key() -> None:
+    elsewhere = {"STRIPE_API_BASE": "http://127.0.0.1:12111/"}
+    assert load(STRIPE | elsewhere).stripe_api_base == "http://127.0.0.1:12111"
+    with pytest.raises(WrongSettings, match="STRIPE_API_BASE is for tests"):
+        load(LIVE | elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -181,3 +189,12 @@ def test_a_signing_key_that_is_there_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.write_text("x")
     assert load({"ADMITONE_SIGNING_KEY_FILE": str(file)}).signing_key_file == file
+
+
+@pytest.mark.parametrize("there", ["STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY"])
+async def test_one_process_with_payments_and_pages_needs_both_keys(there: str) -> None:
+    given = {"STRIPE_SECRET_KEY": "sk_test_12345678", "STRIPE_PUBLISHABLE_KEY": "pk_test_12345678"}
+    environment = {there: given.pop(there), "STRIPE_WEBHOOK_SECRET": "whsec_12345678", "ADMITONE_PUBLIC_KEYS": "A" * 43}
+    with pytest.raises(WrongSettings, match=f"^{next(iter(given))} is missing"):
+        async with app.running(app.SERVICES, load(environment)):
+            pass
