@@ -1,12 +1,14 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   every check and test that CI runs
+# make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md anew
 # make figures  print memory, idle CPU and latencies (a benchmark, not a test)
+# make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test docs figures lock clean
+.PHONY: run test stripe docs figures money-soak lock clean
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -18,11 +20,17 @@ test: .venv/test
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+stripe: .venv/test
+	$(BIN)/pytest -n0 tests/payments/test_gateway_contract.py
+
 docs: .venv/run
 	$(BIN)/admitone events --markdown > docs/events.md
 
 figures: .venv/run
 	$(BIN)/python bench/figures.py
+
+money-soak: .venv/run
+	$(BIN)/python bench/money_soak.py --sales $(or $(SALES),1000)
 
 .venv/run: requirements.txt pyproject.toml
 	@echo "Installing into .venv (about half a minute, once) ..."

@@ -7,6 +7,7 @@ await scene.settles()
 assert await scene.both_sides() == (["completed"], ["captured"])
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -80,8 +81,11 @@ class Scene:
             await self.books.pool.execute("INSERT INTO faults (call, fault, times) VALUES ($1, $2, 1)", call, fault)
 
     async def settles(self) -> int:
-        """For how many charges that brought no result."""
-        return await processing.settle(self.own.db, self.processor)
+        """The job goes through its work once; for how many charges that brought no result."""
+        async with self.own.db.reading() as tx:
+            due = await repository.due(tx, tx.now)
+        done = await asyncio.gather(*(processing.bring_on(self.own.db, self.processor, charge) for charge in due))
+        return done.count(False)
 
     async def settles_for(self, seconds: int) -> None:
         """The job goes on and on, and the time with it: in steps of five seconds."""
@@ -102,6 +106,14 @@ class Scene:
 
     async def both_sides(self) -> tuple[list[str], list[str]]:
         return await self.charges(), await self.at_the_processor()
+
+    async def has_taken(self, order_id: UUID) -> bool:
+        """Whether the money of that order was taken, as we have written it down."""
+        return bool(await self.own.rows("SELECT 1 FROM charges WHERE order_id = $1 AND status = 'completed'", order_id))
+
+    async def no_faults_left(self) -> bool:
+        """Whether the processor has done everything wrong that it was told to."""
+        return not await self.books.pool.fetch("SELECT 1 FROM faults WHERE times > 0")
 
     async def said(self) -> list[str]:
         return [row["event"] for row in await self.own.rows("SELECT event FROM outbox ORDER BY id")]

@@ -63,7 +63,7 @@ class Gateway:
         )
         try:
             answer = await self.client.send(request, stream=True)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, AttributeError):  # uvloop's name for a connection that was gone as soon as it was there.
             await _refuse(send, TryAgain())
             return
         try:
@@ -97,7 +97,8 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Raises WrongSettings when nothing says where the services are."""
     if not settings.service_urls:
         raise WrongSettings("the gateway needs to know where the services are: set ADMITONE_AUTH_URL, ADMITONE_TICKETS_URL and so on.")
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    # An idle connection is given up before the service does so (after 5 s), so that no request meets a closed door.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
     nobodys_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # Or one visitor's session would be sent on with another's.
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, cookies=nobodys_cookies, trust_env=False

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 import stripe
 from msgspec.structs import replace
+from stripe_stub import WEBHOOK_SECRET, StripeStub, a_charge, running_stub, signature, webhook
 
 from admitone.kit.config import TEST_PROCESSOR, Settings
 from admitone.kit.db import connected
@@ -28,7 +29,6 @@ from admitone.payments.gateway import Gateway, Refused, Standing, WrongSignature
 from admitone.payments.model import Charge, UnknownCard, UnknownToken
 from admitone.payments.stripe import StripeGateway
 from databases import empty_database
-from stripe_stub import WEBHOOK_SECRET, StripeStub, a_charge, running_stub, signature, webhook
 
 REAL_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 AT_HAND = ["test gateway", "stripe stub"]

@@ -6,10 +6,13 @@ from uuid import uuid4
 
 import pytest
 from facts import PRICE, order_cancelled, order_completed, order_reserved
+from house import eventually
 from paying import MINUTE, Scene
 
+from admitone.kit.config import Settings
 from admitone.payments import commands, processing, repository
 from admitone.payments.gateway import OutcomeUnknown
+from admitone.payments.jobs import settle_charges
 from admitone.payments.model import Charge, NothingToRefund, PaymentUnderWay
 
 
@@ -160,6 +163,34 @@ async def test_a_processor_that_is_down_for_ten_minutes_costs_nobody_anything(sc
     assert sorted(await scene.charges()) == ["completed", "failed", "failed"]
     assert sorted(await scene.at_the_processor()) == ["captured", "voided", "voided"]
     assert await scene.unsettled() == []
+
+
+async def test_a_call_that_hangs_is_given_up_and_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processing, "DEADLINE_SECONDS", 0.05)
+    order = order_reserved()
+    await scene.hears(order)
+    await scene.misbehaves("authorize", "hang")
+    with pytest.raises(OutcomeUnknown, match="no answer within"):
+        await scene.authorizes(order.order_id)
+    await scene.settles_in_the_end()
+    assert await scene.both_sides() == (["authorized"], ["authorized"])
+
+
+async def test_a_call_that_hangs_holds_up_no_other_charge(scene: Scene) -> None:
+    stuck, other = uuid4(), uuid4()
+    for order_id in (stuck, other):
+        await scene.hears(order_reserved(order_id=order_id))
+        await scene.authorizes(order_id)
+    await scene.misbehaves("capture", "hang")
+    job = asyncio.create_task(settle_charges(scene.own.db, Settings(), scene.processor))
+    try:
+        for order_id in (stuck, other):
+            await scene.hears(order_completed(order_id=order_id))
+            await eventually(lambda: scene.no_faults_left())
+        await eventually(lambda: scene.has_taken(other), seconds=5)  # Long before the first call is given up.
+        assert not await scene.has_taken(stuck)
+    finally:
+        job.cancel()
 
 
 async def test_one_charge_that_cannot_be_settled_holds_up_no_other(scene: Scene) -> None:

@@ -136,6 +136,12 @@ async def test_a_message_that_is_not_the_processors_is_refused(scene: Scene, end
     assert await scene.charges() == ["created"], "nobody has looked"
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"data": {"object": {"id": 7, "metadata": null}}}', b"\xff"])
+async def test_a_signed_message_that_nobody_can_read_is_left_alone(scene: Scene, endpoint: Endpoint, body: bytes) -> None:
+    answer = await endpoint.takes(body)
+    assert (answer.status_code, answer.json()) == (200, {"looked": False})
+
+
 async def test_a_payment_nobody_knows_is_not_found_and_a_huge_message_is_not_read(scene: Scene, endpoint: Endpoint) -> None:
     order = order_reserved()
     await scene.hears(order)

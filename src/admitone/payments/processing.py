@@ -8,13 +8,12 @@ import asyncio
 from collections.abc import Awaitable
 
 from admitone.kit.db import TRANSIENT, Database
-from admitone.kit.log import going_back_to, log
-from admitone.payments import commands, repository
+from admitone.kit.log import log
+from admitone.payments import commands
 from admitone.payments.gateway import Gateway, OutcomeUnknown, Refused, Standing
 from admitone.payments.model import Charge, DueCharge
 
 DEADLINE_SECONDS = 10.0
-AT_ONCE = 8
 LOOK_AT_REFUSED_AGAIN_SECONDS = 600
 
 
@@ -43,25 +42,11 @@ async def _ask(db: Database, charge: Charge, call: Awaitable[Standing]) -> Stand
     return standing
 
 
-async def settle(db: Database, gateway: Gateway) -> int:
-    """Capture, void, refund and ask again wherever the state calls for it; returns for how many that brought no result.
+async def bring_on(db: Database, gateway: Gateway, charge: DueCharge) -> bool:
+    """Capture, void, refund or ask again, as the state of the charge and its order calls for; whether that is done now.
 
     It follows the state, not an event: so no order of events and no crash can leave money hanging.
     """
-    async with db.reading() as tx:
-        due = await repository.due(tx, tx.now)
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def one(charge: DueCharge) -> bool:
-        async with places:
-            with going_back_to(charge.correlation_id):
-                return await _bring_on(db, gateway, charge)
-
-    return (await asyncio.gather(*(one(charge) for charge in due))).count(False)
-
-
-async def _bring_on(db: Database, gateway: Gateway, charge: DueCharge) -> bool:
-    """Whether what had to be done next for this charge is done."""
     trouble, delay = "", None
     try:
         await _next_step(db, gateway, charge)

@@ -71,9 +71,7 @@ async def _send_for_ever(gateway: "TestGateway", client: httpx.AsyncClient, addr
     while True:
         committed = gateway.books.committed.next()
         try:
-            for webhook in await _take(gateway.books):
-                if await _send(gateway, client, address, webhook):
-                    await gateway.books.pool.execute("UPDATE webhooks SET send_at = NULL WHERE webhook_id = $1", webhook.webhook_id)
+            await asyncio.gather(*(_send(gateway, client, address, webhook) for webhook in await _take(gateway.books)))
         except TRANSIENT as error:
             log.debug("the test processor's messages are sent as soon as its books are back", error=repr(error))
         await happened(committed, 1.0)
@@ -86,7 +84,7 @@ async def _take(books: Database) -> list[Webhook]:
             Webhook,
             """
             UPDATE webhooks SET tries = tries + 1, send_at = CASE WHEN tries + 1 < $3 THEN $1 + (tries + 1) * $2::interval END
-            WHERE webhook_id IN (SELECT webhook_id FROM webhooks WHERE send_at <= $1 ORDER BY send_at LIMIT 20 FOR UPDATE SKIP LOCKED)
+            WHERE webhook_id IN (SELECT webhook_id FROM webhooks WHERE send_at <= $1 ORDER BY send_at LIMIT 5 FOR UPDATE SKIP LOCKED)
             RETURNING webhook_id, type, intent_id, charge_id, tries
             """,
             tx.now,
@@ -95,15 +93,14 @@ async def _take(books: Database) -> list[Webhook]:
         )
 
 
-async def _send(gateway: "TestGateway", client: httpx.AsyncClient, address: str, webhook: Webhook) -> bool:
-    """Whether it was taken; one that is lost on the way was sent, as far as we know."""
+async def _send(gateway: "TestGateway", client: httpx.AsyncClient, address: str, webhook: Webhook) -> None:
+    """One that is lost on the way was sent, as far as we know."""
     fault = await faults.draw(gateway.books, "webhook")
-    if fault == "lose":
-        return True
+    taken = fault == "lose"
     body = webhook.body()
-    taken = False
-    for _ in range(2 if fault == "repeat" else 1):
+    for _ in range({"lose": 0, "repeat": 2}.get(fault or "", 1)):
         headers = {"Stripe-Signature": gateway.signature(body, int(time.time())), "Content-Type": "application/json"}
         with contextlib.suppress(httpx.HTTPError):
             taken = (await client.post(address, content=body, headers=headers)).is_success
-    return taken
+    if taken:
+        await gateway.books.pool.execute("UPDATE webhooks SET send_at = NULL WHERE webhook_id = $1", webhook.webhook_id)
