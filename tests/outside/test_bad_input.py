@@ -15,13 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from house import House, Json, Person
 
-from admitone.kit.config import own_database_url
+from admitone.kit.config import TEST_PROCESSOR, own_database_url
 
 TABLES = {
     "auth": ("users", "sessions", "failed_signins"),
     "tickets": ("tickets", "outbox", "idempotency"),
     "orders": ("orders", "outbox", "idempotency"),
-    "payments": ("charges", "test_gateway", "outbox", "idempotency"),
+    "payments": ("charges", "outbox", "idempotency"),
+    TEST_PROCESSOR: ("intents",),
 }
 
 

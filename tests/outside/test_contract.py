@@ -10,6 +10,8 @@ import httpx
 import pytest
 from house import House, Json, Person, eventually
 
+from admitone.kit.config import TEST_PROCESSOR
+
 TICKET_FIELDS = {"id", "title", "price", "currency", "userId", "orderId", "status", "lockedUntil", "version"}
 ORDER_FIELDS = {"id", "status", "reason", "userId", "expiresAt", "serverTime", "version", "ticket"}
 
@@ -419,9 +421,9 @@ async def test_a_cancelled_order_is_not_paid(house: House) -> None:
     refused(await bob.pays(order), 409)
 
     async def nothing_is_held() -> bool:  # The cancellation may have been on its way: then the approval is given back.
-        held = "SELECT 1 FROM test_gateway WHERE status <> 'voided' AND idempotency_key LIKE $1"
+        held = "SELECT 1 FROM intents WHERE status <> 'voided' AND idempotency_key LIKE $1"
         open_still = "SELECT 1 FROM charges WHERE status <> 'failed' AND order_id = $1"
-        rows = await house.rows("payments", held, f"{order['id']}%"), await house.rows("payments", open_still, UUID(order["id"]))
+        rows = await house.rows(TEST_PROCESSOR, held, f"{order['id']}%"), await house.rows("payments", open_still, UUID(order["id"]))
         return rows == ([], [])
 
     await eventually(nothing_is_held)
@@ -462,7 +464,7 @@ async def test_anything_else_is_not_found_as_a_problem(house: House, path: str) 
         ("POST", f"/api/tickets/{NOBODYS}"),
         ("PATCH", f"/api/orders/{NOBODYS}"),
         ("PUT", "/api/orders"),
-        ("GET", "/api/payments"),
+        ("PUT", "/api/payments"),
         ("DELETE", "/api/payments"),
     ],
 )
