@@ -50,6 +50,7 @@ class House:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
         self.settings: dict[str, str] = {}
+        self.databases: dict[str, asyncpg.Pool[asyncpg.Record]] = {}
 
     async def __aenter__(self) -> "House":
         self.engines.start()
@@ -71,6 +72,8 @@ class House:
             self.kill(name)
         self.thaw_bus()
         self.thaw_database()
+        for database in self.databases.values():
+            database.terminate()
         self.engines.stop()
 
     async def start(self, **settings: str) -> None:
@@ -124,7 +127,8 @@ class House:
 
     def thaw_database(self) -> None:
         for pid in self._database_processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # A connection's process may end while we look.
+                os.kill(pid, signal.SIGCONT)
 
     def _database_processes(self) -> list[int]:
         assert self.engines.postgres is not None
@@ -180,12 +184,10 @@ class House:
 
     async def rows(self, service: str, sql: str, *args: Any) -> list[Json]:
         """What a service's database holds."""
-        connection = await asyncpg.connect(own_database_url(self.engines.database_url, service))
-        try:
-            await prepare_connection(connection)
-            return [dict(row) for row in await connection.fetch(sql, *args)]
-        finally:
-            await connection.close()
+        if service not in self.databases:
+            url = own_database_url(self.engines.database_url, service)
+            self.databases[service] = asyncpg.create_pool(url, min_size=0, max_size=4, init=prepare_connection)
+        return [dict(row) for row in await (await self.databases[service]).fetch(sql, *args)]
 
     async def at_rest(self, seconds: float = 20) -> None:
         """Wait until everything said has been published, and everything published has been heard by all who listen."""

@@ -89,7 +89,7 @@ async def test_killing_the_process_again_and_again_repeats_no_effect_and_loses_n
             await bob.sees_order(order, "awaiting:payment")
             await eventually(partial(_paid, bob, order), seconds=30)
     await own_house.at_rest()
-    captured = await own_house.rows("payments", "SELECT idempotency_key FROM test_gateway WHERE status = 'captured'")
+    captured = await own_house.rows("testgateway", "SELECT order_id FROM intents WHERE status = 'captured'")
     assert len(captured) == len(orders)
     versions = await own_house.rows("orders", "SELECT version FROM orders WHERE status = 'complete'")
     assert [row["version"] for row in versions] == [3] * len(orders)

@@ -141,8 +141,4 @@ def _buys_at(buyer: Person, ticket: Json, price: float) -> Awaitable[httpx.Respo
 
 
 async def _captured(house: House, order: Json) -> list[Json]:
-    return await house.rows(
-        "payments",
-        "SELECT id FROM test_gateway WHERE status = 'captured' AND idempotency_key LIKE $1 || ':%'",
-        order["id"],
-    )
+    return await house.rows("testgateway", "SELECT id FROM intents WHERE status = 'captured' AND order_id = $1", order["id"])

@@ -35,7 +35,7 @@ async def test_a_sale_on_one_process_and_on_six(own_house: House, processes: int
 
     await own_house.at_rest()
     assert [row["status"] for row in await own_house.rows("payments", "SELECT status FROM charges")] == ["completed"]
-    assert [row["status"] for row in await own_house.rows("payments", "SELECT status FROM test_gateway")] == ["captured"]
+    assert [row["status"] for row in await own_house.rows("testgateway", "SELECT status FROM intents")] == ["captured"]
 
 
 async def test_the_sale_in_the_readme_works_as_it_stands(house: House) -> None:
