@@ -124,7 +124,7 @@ class Soak:
             self.progress(end="\n")
 
     async def payments_is_ready(self) -> bool:
-        assert self.house.processes["payments"].poll() is None, self.house.log("payments")
+        assert self.house.processes["payments"].exitcode is None, self.house.log("payments")
         with suppress(httpx.HTTPError):
             async with httpx.AsyncClient(verify=False) as client:
                 return (await client.get(f"http://127.0.0.1:{self.house.ports['payments']}/readyz")).is_success

@@ -13,10 +13,10 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -25,6 +25,7 @@ import asyncpg
 import httpx
 import msgspec
 import nats
+import processes
 
 from admitone.app import SERVICES
 from admitone.auth.tokens import make_key, public_key
@@ -47,7 +48,7 @@ class House:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, ForkServerProcess] = {}
         self.ports: dict[str, int] = {}
         self.settings: dict[str, str] = {}
         self.databases: dict[str, asyncpg.Pool[asyncpg.Record]] = {}
@@ -96,10 +97,11 @@ class House:
 
     def _begin(self, name: str, arguments: list[str], port: int, settings: dict[str, str]) -> None:
         environment = {**os.environ, **self.settings, "ADMITONE_PORT": str(port), **settings}
-        with (self.folder / f"{name}.out").open("ab") as output:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "admitone.cli", *arguments], env=environment, stdout=output, stderr=output
-            )
+        self.processes[name] = processes.begin(arguments, environment, self.folder / f"{name}.out")
+
+    def admitone(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command, run with this house's settings."""
+        return processes.run(list(arguments), {**os.environ, **self.settings})
 
     def log(self, name: str = "all") -> str:
         """What a process has written so far."""
@@ -109,7 +111,7 @@ class House:
         """kill -9, as a power cut would."""
         process = self.processes.pop(name)
         process.kill()
-        process.wait()
+        process.join()
 
     def freeze_bus(self) -> None:
         """The stream hears nothing and says nothing, but its connections stay open."""
@@ -171,7 +173,7 @@ class House:
 
             async def answers() -> bool:
                 for name, process in self.processes.items():
-                    assert process.poll() is None, self.log(name)
+                    assert process.exitcode is None, self.log(name)
                 with contextlib.suppress(httpx.HTTPError):
                     return (await client.get(f"{self.url}/readyz")).status_code == 200
                 return False

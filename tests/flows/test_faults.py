@@ -241,4 +241,4 @@ async def test_a_frozen_database_is_said_to_be_away_and_is_used_again_when_it_is
         return (await ann.ask("GET", "/api/tickets")).status_code == 200
 
     await eventually(answers_again)
-    assert own_house.processes["all"].poll() is None
+    assert own_house.processes["all"].exitcode is None

@@ -1,8 +1,5 @@
 """One order's story, as `admitone journey` tells it."""
 
-import os
-import subprocess
-import sys
 from uuid import uuid4
 
 from house import House
@@ -11,14 +8,14 @@ from house import House
 async def test_a_sale_is_told_from_the_listing_to_the_money(house: House) -> None:
     ann, bob = await house.people("ann", "bob")
     order = await bob.buys(await ann.lists("Front row", 30))
-    waiting = _journey(house, order["id"])
+    waiting = house.admitone("journey", order["id"])
     assert waiting.returncode == 0, waiting.stderr
     assert "It is awaiting:payment." in waiting.stdout
     assert "Still missing: a payment, begun before" in waiting.stdout
 
     assert (await bob.pays(order)).status_code == 201
     await house.at_rest()
-    told = _journey(house, order["id"]).stdout
+    told = house.admitone("journey", order["id"]).stdout
     story = ["ticket created", "order created", "ticket updated", "order reserved", "payment authorized", "order completed"]
     places = [told.index(chapter) for chapter in story]
     assert places == sorted(places)
@@ -30,12 +27,7 @@ async def test_a_sale_is_told_from_the_listing_to_the_money(house: House) -> Non
 
 def test_an_order_that_is_none_is_one_sentence(house: House) -> None:
     for wanted, sentence in ((str(uuid4()), "No service's log speaks of order"), ("12", "is no order id")):
-        refused = _journey(house, wanted)
+        refused = house.admitone("journey", wanted)
         assert refused.returncode == 1
         assert sentence in refused.stderr
         assert len(refused.stderr.strip().splitlines()) == 1
-
-
-def _journey(house: House, order_id: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "admitone.cli", "journey", order_id]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **house.settings})

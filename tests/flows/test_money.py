@@ -2,9 +2,6 @@
 
 import asyncio
 import copy
-import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from decimal import Decimal
@@ -111,11 +108,6 @@ async def intents(house: House, order: Json) -> list[str]:
     return [row["status"] for row in rows]
 
 
-def admitone(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "admitone.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **house.settings})
-
-
 async def test_every_call_that_goes_wrong_is_made_again_until_the_money_is_where_the_order_says(own_house: House) -> None:
     await own_house.start()
     bob, [told_by_webhook] = await sales(own_house, 30)
@@ -180,7 +172,7 @@ async def test_payments_that_is_killed_in_the_middle_of_any_call_finishes_it_whe
         await refunds(own_house, order)
 
     async def is_dead() -> bool:
-        return own_house.processes["payments"].poll() is not None
+        return own_house.processes["payments"].exitcode is not None
 
     scenes: list[tuple[str, Callable[[Json], Coroutine[Any, Any, None]], list[Json]]] = [
         ("authorize", pays, paying[:2]),
@@ -221,32 +213,32 @@ async def test_money_that_cannot_be_collected_is_listed_until_a_person_settles_i
         seen = await bob.order(order)
         assert (seen["status"], seen["uncollected"], seen["paid"]) == ("complete", True, False)
         assert (await bob.ticket(order["ticket"]))["status"] == "sold"
-    listed = admitone(house, "money")
+    listed = house.admitone("money")
     assert listed.returncode == 1
     assert len(listed.stdout.splitlines()) == 3
     assert all(f"order {order['id']}" in listed.stdout for order in orders)
     assert "uncollected" in listed.stdout
 
-    assert admitone(house, "settle", kept["id"], "--reason", "paid in cash").returncode == 0
+    assert house.admitone("settle", kept["id"], "--reason", "paid in cash").returncode == 0
     for arguments, order in (([], undone), (["--relist"], relisted)):
-        answered = admitone(house, "refund", order["id"], "--reason", "never paid", *arguments)
+        answered = house.admitone("refund", order["id"], "--reason", "never paid", *arguments)
         assert (answered.returncode, "nothing to give back" in answered.stdout) == (0, True)
     await settled(house, 20)
     ended = [((await bob.order(order))["status"], (await bob.ticket(order["ticket"]))["status"]) for order in orders]
     assert ended == [("complete", "sold"), ("refunded", "sold"), ("refunded", "available")]
     assert [await intents(house, order) for order in orders] == [["voided"]] * 3
     assert not [row for row in await house.rows("payments", POSTINGS) if str(row["order_id"]) in {order["id"] for order in orders}]
-    again = admitone(house, "money")
+    again = house.admitone("money")
     assert (again.returncode, again.stdout) == (0, "Everything about money is settled.\n")
 
 
 async def test_a_refund_gives_the_money_back_once_and_the_ticket_stays_sold(house: House) -> None:
     bob, order = await sale(house)
-    unpaid = admitone(house, "refund", order["id"], "--reason", "asked for")
+    unpaid = house.admitone("refund", order["id"], "--reason", "asked for")
     assert (unpaid.returncode, unpaid.stderr) == (1, "admitone: This order was not paid, so there is nothing to give back.\n")
     assert (await bob.pays(order)).status_code == 201
     for arguments in ([], ["--relist"]):
-        answered = admitone(house, "refund", order["id"], "--reason", "asked for", *arguments)
+        answered = house.admitone("refund", order["id"], "--reason", "asked for", *arguments)
         assert answered.returncode == 0
         assert answered.stdout.startswith("Refunded: 30.00 USD (re_test_")
     assert "the ticket stays sold" in answered.stdout
@@ -262,7 +254,7 @@ async def test_a_refund_that_relists_lets_the_next_buyer_have_the_ticket(house: 
     ticket = await ann.lists("Front row", 30)
     order = await bob.buys(ticket)
     assert (await bob.pays(order)).status_code == 201
-    assert admitone(house, "refund", order["id"], "--reason", "asked for", "--relist").returncode == 0
+    assert house.admitone("refund", order["id"], "--reason", "asked for", "--relist").returncode == 0
     await eve.sees_ticket(ticket, "available")
     next_order = await eve.buys(ticket)
     assert (await eve.pays(next_order)).status_code == 201
@@ -404,7 +396,7 @@ async def test_the_ledger_adds_up_and_says_whose_the_money_is(house_with_a_fee: 
 
 def ledger(house: House, *arguments: str) -> dict[str, Decimal]:
     """What `admitone ledger` says, a number for each account."""
-    told = admitone(house, "ledger", *arguments)
+    told = house.admitone("ledger", *arguments)
     assert told.returncode == 0
     lines = [line.rsplit(maxsplit=2) for line in told.stdout.splitlines() if line.endswith("USD")]
     return {name: Decimal(amount.replace(",", "")) for name, amount, _ in lines}
