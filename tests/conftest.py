@@ -13,7 +13,7 @@ from admitone.app import SERVICES
 from admitone.kit.config import DATABASES, TEST_PROCESSOR, own_database_url
 from admitone.kit.migrations import create_databases, migrate_at
 from admitone.kit.service import Service
-from admitone.kit.testing import Rehearsal, rehearsal
+from admitone.kit.testing import Ensemble, Rehearsal, ensemble, rehearsal
 from admitone.local import Engines
 from admitone.payments import testgateway
 
@@ -33,6 +33,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 Rehearse = Callable[[Service], AbstractAsyncContextManager[Rehearsal]]
+Together = Callable[..., AbstractAsyncContextManager[Ensemble]]
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +71,12 @@ async def engines(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> A
 def rehearse(engines: Engines) -> Rehearse:
     """rehearse(orders.service): that service on stage, on a database of which nothing is kept."""
     return lambda service: rehearsal(service, own_database_url(engines.database_url, service.name))
+
+
+@pytest.fixture
+def together(engines: Engines) -> Together:
+    """together(tickets.service, orders.service): they hear each other, and nothing is kept."""
+    return lambda *services: ensemble(*[(service, own_database_url(engines.database_url, service.name)) for service in services])
 
 
 @pytest.fixture(scope="session")

@@ -127,8 +127,16 @@ def keygen(file: Path) -> None:
 
 @main.command()
 @click.option("--markdown", is_flag=True, help="Print docs/events.md instead.")
-def events(markdown: bool) -> None:
+@click.option(
+    "--services", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Bring the pages in docs/services up to date."
+)
+def events(markdown: bool, services: Path | None) -> None:
     """Print the map: who says which event, and who listens."""
+    if services is not None:
+        for service in app.SERVICES:
+            page = services / f"{service.name}.md"
+            page.write_text(flow.service_page(service, page.read_text()))
+        return
     click.echo(flow.markdown() if markdown else "\n".join(flow.lines()), nl=not markdown)
 
 

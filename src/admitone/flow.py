@@ -1,6 +1,10 @@
-"""The map of events, made from events.py and the handlers: as lines for a terminal, and as docs/events.md."""
+"""The map of events, made from events.py and the handlers: as lines for a terminal, as docs/events.md, and as the upper part of
+each docs/services/NAME.md.
+"""
 
 import inspect
+import re
+import sys
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -8,6 +12,7 @@ import msgspec
 
 from admitone.app import SERVICES
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS, Event, subject
+from admitone.kit.service import Service
 
 NAMES = [service.name for service in SERVICES]
 INTENTIONALLY_UNHEARD = {"UserCreated": "notifications will"}
@@ -36,6 +41,41 @@ def markdown() -> str:
             parts.append(f"\n## {owner}\n")
             parts += [_section(event) for event in events]
     return "".join(parts)
+
+
+def service_page(service: Service, page: str) -> str:
+    """The page of a service, with what it owns, says and hears made anew between the two marks; the rest is left as it is."""
+    head, _, rest = page.partition(FROM_HERE)
+    _, _, tail = rest.partition(TO_HERE)
+    return "".join([head, FROM_HERE, "\n", _summary(service), TO_HERE, tail])
+
+
+FROM_HERE, TO_HERE = "<!-- made by `make docs`: from here -->", "<!-- to here -->"
+
+
+def _summary(service: Service) -> str:
+    doc = inspect.getdoc(sys.modules[f"admitone.{service.name}"]) or ""
+    sentence, owns = " ".join(doc.partition("\n\n")[0].split()), re.search(r"^owns: (.*)$", doc, re.MULTILINE)
+    parts = [f"{sentence}\n"]
+    if owns and service.has_database:
+        parts.append(f"\n**Owns** {owns[1]}, in a database of its own that nobody else can open.\n")
+    if service.routes:
+        parts.append(f"\n**Answers** at `{service.prefix}`.\n")
+    said = [event for event in CATALOGUE.values() if OWNERS[event] == service.name]
+    if said:
+        parts.append("\n| says | when | to |\n|---|---|---|\n")
+        parts += [f"| {_link(event)} | {_sentence(event)} | {', '.join(listeners(event)) or '(nobody yet)'} |\n" for event in said]
+    heard = [event for event in CATALOGUE.values() if service.name in LISTENERS[event]]
+    if heard:
+        parts.append("\n| hears | from | and then |\n|---|---|---|\n")
+        parts += [f"| {_link(event)} | {OWNERS[event]} | {_sentence(LISTENERS[event][service.name])} |\n" for event in heard]
+    else:
+        parts.append("\nIt hears no events.\n")
+    return "".join(parts)
+
+
+def _link(event: type[Event]) -> str:
+    return f"[{event.__name__}](../events.md#{event.__name__.lower()})"
 
 
 _HEAD = """# Events

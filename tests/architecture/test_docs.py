@@ -1,17 +1,65 @@
 """What is written about the code is what the code does."""
 
+import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
-from admitone import flow
+from admitone import app, flow
 from admitone.cli import main
+from admitone.kit.service import Service
 
 ROOT = Path(__file__).parents[2]
+PAGES = sorted(page for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 
 
 def test_the_map_of_events_is_fresh() -> None:
     assert (ROOT / "docs" / "events.md").read_text() == flow.markdown(), "docs/events.md is stale: run `make docs` and commit it"
+
+
+@pytest.mark.parametrize("service", app.SERVICES, ids=lambda service: service.name)
+def test_the_page_of_a_service_is_fresh(service: Service) -> None:
+    page = ROOT / "docs" / "services" / f"{service.name}.md"
+    assert page.is_file(), f"there is no {page.relative_to(ROOT)}: copy another service's page, and run `make docs`"
+    text = page.read_text()
+    assert flow.FROM_HERE in text, f"{page.name} has no place for what `make docs` writes: {flow.FROM_HERE}"
+    assert text == flow.service_page(service, text), f"{page.name} is stale: run `make docs` and commit it"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    file = ""
+    for named in re.findall(r"`([\w./]+\.py(?:: \w+)?|[a-z]\w*_\w+_\w+_\w+)`", _last_column(page.read_text())):
+        path, _, test = named.partition(": ") if ".py" in named else (file, "", named)
+        file = path
+        assert (ROOT / "tests" / path).is_file(), f"{page.name} names tests/{path}, which is not there"
+        if test:
+            assert f"def test_{test}(" in (ROOT / "tests" / path).read_text(), f"{page.name} names {test} in tests/{path}: it is not there"
+
+
+def _last_column(text: str) -> str:
+    """Of its tables that say which test shows something."""
+    tables = re.findall(r"^\|.*which test shows it \|\n((?:\|.*\n?)*)", text, re.MULTILINE)
+    return "\n".join(row.rstrip("| ").rpartition(" | ")[2] for table in tables for row in table.splitlines()[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}, which is not there"
+    for path in re.findall(r"\b((?:tests|bench|src)/[\w./-]*\w)", text):
+        assert (ROOT / path).exists() or "/sales" in path, f"{page.name} names {path}, which is not there"
+
+
+def test_the_examples_in_contributing_are_tests_that_run() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    shown = [example for example in examples if "def test_" in example]
+    assert len(shown) >= 4
+    for example in shown:
+        assert example.strip() in tests, f"this example of CONTRIBUTING.md is no test of ours:\n{example}"
 
 
 def test_the_map_is_printed() -> None:

@@ -1,15 +1,23 @@
-"""Rehearsals: one service on a real database, in a transaction that never commits. It hears events, does commands, and we
-look at what it said. No HTTP, no stream, no sleep, no mock.
+"""Rehearsals: services on real databases, in transactions that never commit. They hear events, do commands, and we look at
+what they said. No HTTP, no stream, no sleep, no mock. One service:
 
     async with rehearsal(orders.service, url) as it:
         await it.hears(ticket_created)
         order = await it.does(commands.create_order, BOB, ticket_created.ticket_id, None, settings, it.now)
         assert [type(event) for event in await it.said()] == [OrderCreated]
+
+Several, who hear each other:
+
+    async with ensemble((tickets.service, tickets_url), (orders.service, orders_url)) as them:
+        ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
+        await them.play()
+        assert await them[orders.service].rows("SELECT title FROM ticket_copies") == [{"title": "Front row"}]
 """
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
@@ -18,7 +26,7 @@ import msgspec
 from admitone.kit.connection import prepare_connection
 from admitone.kit.db import Tx
 from admitone.kit.event import CATALOGUE, Event
-from admitone.kit.service import Service
+from admitone.kit.service import Service, TooEarly
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -81,3 +89,58 @@ async def rehearsal(service: Service, url: str) -> AsyncIterator[Rehearsal]:
             await transaction.rollback()
     finally:
         await connection.close()
+
+
+class Ensemble:
+    """Several services on stage. What one has said, those of them who listen hear as soon as we let them play."""
+
+    def __init__(self, stage: dict[str, Rehearsal]) -> None:
+        self.stage = stage
+        self.said: list[Event] = []
+        """All that anybody has said, as it was handed on."""
+        self._under_way: list[tuple[Rehearsal, Event]] = []
+        self._too_early: list[tuple[Rehearsal, Event]] = []
+
+    def __getitem__(self, service: Service) -> Rehearsal:
+        return self.stage[service.name]
+
+    @property
+    def now(self) -> datetime:
+        """The clock of them all; set it to whatever the scene needs."""
+        return next(iter(self.stage.values())).now
+
+    @now.setter
+    def now(self, now: datetime) -> None:
+        for rehearsal in self.stage.values():
+            rehearsal.now = now
+
+    async def play(self, chance: Random | None = None) -> None:
+        """Until nobody has anything more to say. Events come once and in order; with a chance, each comes twice, in any order.
+
+        One that comes too early is heard again in the next play.
+        """
+        self._under_way, self._too_early = self._too_early, []
+        while True:
+            await self._hand_on(1 if chance is None else 2)
+            if not self._under_way:
+                return
+            listener, event = self._under_way.pop(0 if chance is None else chance.randrange(len(self._under_way)))
+            try:
+                await listener.hears(event)
+            except TooEarly:
+                self._too_early.append((listener, event))
+
+    async def _hand_on(self, times: int) -> None:
+        for rehearsal in self.stage.values():
+            for event in await rehearsal.said():
+                self.said.append(event)
+                for listener in self.stage.values():
+                    if listener.service.handlers is not None and type(event) in listener.service.handlers.by_event:
+                        self._under_way += [(listener, event)] * times
+
+
+@contextlib.asynccontextmanager
+async def ensemble(*services: tuple[Service, str]) -> AsyncIterator[Ensemble]:
+    """These services on their migrated databases; everything is taken back at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield Ensemble({service.name: await stack.enter_async_context(rehearsal(service, url)) for service, url in services})
