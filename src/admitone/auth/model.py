@@ -10,9 +10,14 @@ from admitone.kit.problem import Problem
 
 Email = Annotated[
     str,
-    Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z", description="must be an e-mail address such as ann@example.com"),
+    Meta(
+        max_length=254,
+        pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z",
+        description="must be an e-mail address such as ann@example.com",
+        examples=["ann@example.com"],
+    ),
 ]
-Password = Annotated[str, Meta(min_length=8, max_length=128, description="must have 8 to 128 characters")]
+Password = Annotated[str, Meta(min_length=8, max_length=128, description="must have 8 to 128 characters", examples=["correct horse"])]
 
 
 class SignUpForm(Struct):
@@ -21,8 +26,14 @@ class SignUpForm(Struct):
 
 
 class SignInForm(Struct):
-    email: Annotated[str, Meta(min_length=1, max_length=254, description="must be the e-mail address of the account")]
-    password: Annotated[str, Meta(min_length=1, max_length=128, description="must be the account's password")]
+    email: Annotated[
+        str,
+        Meta(min_length=1, max_length=254, description="must be the e-mail address of the account", examples=["ann@example.com"]),
+    ]
+    password: Annotated[
+        str,
+        Meta(min_length=1, max_length=128, description="must be the account's password", examples=["correct horse"]),
+    ]
 
 
 class User(Struct, frozen=True, kw_only=True):

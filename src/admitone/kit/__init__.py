@@ -14,6 +14,7 @@ paging       a long list, a page at a time
 idempotency  the same key, the same answer, one effect
 session      the signed cookie
 web          a Litestar app out of a service's routes
+documented   what a route takes and gives, said next to it
 config       the environment, read once
 metrics      the figures at /metrics
 log          lines that carry the correlation id

@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -15,8 +16,16 @@ from admitone.kit.problem import BadInput
 Form = TypeVar("Form", bound=msgspec.Struct)
 
 Title = Annotated[
-    str, Meta(min_length=1, max_length=200, pattern=r"\S", description="must be text of 1 to 200 characters that are not all blank")
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"\S",
+        description="must be text of 1 to 200 characters that are not all blank",
+        examples=["Front row, Friday"],
+    ),
 ]
+Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Amount(int):
@@ -24,6 +33,8 @@ class Amount(int):
 
     lowest = 0
     description = "must be an amount from 0 to 999999.99 with at most two decimals"
+    as_text: ClassVar[str] = r"^(?=[0-9]{1,9}(\.|$))0*[0-9]{1,6}(\.[0-9]{1,2})?$"
+    """What `parse` takes of text, as a pattern for others."""
 
     @classmethod
     def parse(cls, value: object) -> "Amount":
@@ -46,6 +57,7 @@ class Price(Amount):
 
     lowest = 50
     description = "must be an amount from 0.50 to 999999.99 with at most two decimals"
+    as_text = r"^(?=[0-9]{1,9}(\.|$))0*([1-9][0-9]{0,5}(\.[0-9]{1,2})?|0\.[5-9][0-9]?)$"
 
 
 def major(cents: int) -> float:

@@ -15,6 +15,8 @@ from admitone.kit.web import AnyRequest
 
 Item = TypeVar("Item")
 
+LINK = {"Link": 'Where the list goes on, with `rel="next"`; it is not there on the last page.'}
+"""For the documents: the header of an answer that is one page of a list."""
 Limit = Annotated[int, Meta(ge=1, le=100, description="must be a whole number from 1 to 100")]
 
 

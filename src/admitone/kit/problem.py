@@ -11,12 +11,23 @@ class Problem(Exception):
     status: ClassVar[int] = 500
     headers: ClassVar[dict[str, str]] = {}
     field: ClassVar[str | None] = None
+    member_types: ClassVar[dict[str, Any]] = {}
+    """What a program wants to know besides: further members of the document, in camelCase."""
 
     def __init__(self, detail: str | None = None) -> None:
         self.detail = detail or " ".join((self.__doc__ or "").split())
         self.members: dict[str, Any] = {}
-        """What a program wants to know besides: further members of the document, in camelCase."""
         super().__init__(self.detail)
+
+    @classmethod
+    def title(cls) -> str:
+        """Its name as people write it."""
+        return words(cls.__name__).capitalize()
+
+    @classmethod
+    def urn(cls) -> str:
+        """Its name for programs."""
+        return f"urn:admitone:{cls.title().lower().replace(' ', '-')}"
 
     @property
     def errors(self) -> list[dict[str, str]]:
@@ -25,10 +36,9 @@ class Problem(Exception):
 
     def document(self) -> dict[str, Any]:
         """The body of the answer, as RFC 9457 has it, plus `errors`."""
-        title = words(type(self).__name__).capitalize()
         return {
-            "type": f"urn:admitone:{title.lower().replace(' ', '-')}",
-            "title": title,
+            "type": self.urn(),
+            "title": self.title(),
             "status": self.status,
             "detail": self.detail,
             "errors": self.errors,

@@ -1,12 +1,17 @@
 """What an order is, and what can be refused."""
 
 from datetime import datetime
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from admitone.kit.form import Price, major
+from admitone.kit.form import Moment, Price, major
 from admitone.kit.problem import NotFound, Problem
+
+Status = Literal["created", "awaiting:payment", "complete", "cancelled", "refunded"]
+Reason = Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_failed"]
+"""Why an order was cancelled."""
 
 
 class OrderForm(Struct, rename="camel"):
@@ -32,8 +37,8 @@ class Order(Struct, frozen=True, kw_only=True):
     version: int
     ticket_id: UUID
     user_id: UUID
-    status: str
-    reason: str | None
+    status: Status
+    reason: Reason | None
     title: str
     price_cents: int
     currency: str
@@ -59,11 +64,11 @@ class OrderView(Struct, frozen=True, rename="camel"):
     """An order as its buyer may see it."""
 
     id: UUID
-    status: str
-    reason: str | None
+    status: Status
+    reason: Reason | None
     user_id: UUID
-    expires_at: datetime
-    server_time: datetime
+    expires_at: Moment
+    server_time: Moment
     version: int
     ticket: OrderedTicket
     currency: str
@@ -117,6 +122,7 @@ class AnotherPrice(Problem):
 
     status = 409
     field = "price"
+    member_types: ClassVar[dict[str, Any]] = {"price": float}
 
     def __init__(self, price_cents: int, currency: str) -> None:
         super().__init__(f"The price has changed: this ticket costs {price_cents / 100:.2f} {currency} now.")

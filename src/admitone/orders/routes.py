@@ -7,16 +7,39 @@ from litestar import Response, delete, get, post
 
 from admitone.kit.config import Settings
 from admitone.kit.db import Database
+from admitone.kit.documented import documented
 from admitone.kit.idempotency import once
-from admitone.kit.paging import Page, links
+from admitone.kit.paging import LINK, Page, links
 from admitone.kit.session import User
 from admitone.kit.web import AnyRequest, eventually, read, read_query
 from admitone.orders import commands, repository
-from admitone.orders.model import AnotherPrice, OrderForm, OrderNotFound, OrderView, TicketUnknown
+from admitone.orders.model import (
+    AnotherPrice,
+    OrderComplete,
+    OrderForm,
+    OrderNotFound,
+    OrderView,
+    TicketSold,
+    TicketTaken,
+    TicketUnknown,
+    TicketWithdrawn,
+    TooManyOpenOrders,
+)
 
 
+@documented(
+    body=OrderForm,
+    takes_key=True,
+    answers={201: OrderView},
+    refuses=(TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice, TooManyOpenOrders),
+)
 @post("/")
 async def create_order(request: AnyRequest, db: Database, settings: Settings, user: User) -> Response[Any]:
+    """Lock a ticket, to pay for it in time.
+
+    With `price` the order is refused if the ticket costs something else by now. What is under way, as a ticket that was just listed,
+    is waited for up to one second.
+    """
     form = await read(request, OrderForm)
 
     async def attempt() -> Response[Any]:
@@ -32,8 +55,10 @@ async def create_order(request: AnyRequest, db: Database, settings: Settings, us
     return await eventually(db, attempt, TicketUnknown, AnotherPrice)
 
 
+@documented(query=Page, answers={200: list[OrderView]}, gives_headers=LINK)
 @get("/")
 async def my_orders(request: AnyRequest, db: Database, user: User) -> Response[list[OrderView]]:
+    """One's own orders, newest first."""
     page = read_query(request, Page)
     async with db.reading() as tx:
         found = await repository.of_user(tx, user.id, page.limit, page.cursor)
@@ -41,8 +66,10 @@ async def my_orders(request: AnyRequest, db: Database, user: User) -> Response[l
     return Response(orders, headers=links(request, found, page.limit, lambda order: (order.created_at, order.order_id)))
 
 
+@documented(answers={200: OrderView}, refuses=(OrderNotFound,))
 @get("/{order_id:uuid}")
 async def show_order(order_id: UUID, db: Database, user: User) -> OrderView:
+    """An order of one's own."""
     async with db.reading() as tx:
         order = await repository.get(tx, order_id)
     if order is None or order.user_id != user.id:
@@ -50,8 +77,10 @@ async def show_order(order_id: UUID, db: Database, user: User) -> OrderView:
     return OrderView.of(order, tx.now)
 
 
+@documented(answers={204: None}, refuses=(OrderNotFound, OrderComplete))
 @delete("/{order_id:uuid}")
 async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
+    """Give the ticket back. A second time changes nothing."""
     async with db.transaction() as tx:
         await commands.cancel_by_buyer(tx, order_id, user.id)
 

@@ -1,21 +1,23 @@
 """What a charge is, and what can be refused."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from admitone.kit.form import major
+from admitone.kit.form import Moment, major
 from admitone.kit.problem import NotFound, Problem
 
 MOST_ATTEMPTS = 3
 VOIDED = "voided"
+Status = Literal["created", "authorized", "completed", "failed", "uncollected", "refunded"]
+"""created -> authorized -> completed -> refunded; or failed; or, approved and then refused, uncollected."""
 
 
 class PaymentForm(Struct, rename="camel"):
     order_id: UUID
-    token: Annotated[str, Meta(min_length=1, max_length=200, description="must be the token of a card")]
+    token: Annotated[str, Meta(min_length=1, max_length=200, description="must be the token of a card", examples=["tok_visa"])]
 
 
 class PaymentsWanted(Struct, rename="camel"):
@@ -38,8 +40,7 @@ class Charge(Struct, frozen=True, kw_only=True):
     charge_id: UUID
     order_id: UUID
     attempt: int
-    status: str
-    """created -> authorized -> completed -> refunded; or failed; or, approved and then refused, uncollected."""
+    status: Status
     amount_cents: int
     currency: str
     fee_cents: int
@@ -75,12 +76,12 @@ class DueCharge(Charge, frozen=True, kw_only=True):
     order_status: str
 
 
-class ChargeView(Struct, frozen=True, rename="camel", omit_defaults=True):
+class ChargeView(Struct, frozen=True, rename="camel"):
     """The answer to a payment."""
 
     id: UUID
-    status: str
-    redirect_url: str | None = None
+    status: Status
+    redirect_url: str | UnsetType = UNSET
 
 
 class AttemptView(Struct, frozen=True, rename="camel"):
@@ -89,12 +90,12 @@ class AttemptView(Struct, frozen=True, rename="camel"):
     id: UUID
     order_id: UUID
     attempt: int
-    status: str
+    status: Status
     amount: float
     currency: str
     failure: str | None
     redirect_url: str | None
-    begun_at: datetime
+    begun_at: Moment
 
     @classmethod
     def of(cls, charge: Charge) -> "AttemptView":
@@ -109,6 +110,12 @@ class AttemptView(Struct, frozen=True, rename="camel"):
             charge.redirect_url if charge.status == "created" else None,
             charge.begun_at,
         )
+
+
+class Looked(Struct):
+    """The answer to a processor's message: whether it was about a payment, so that we have looked at that."""
+
+    looked: bool
 
 
 class OrderNotFound(NotFound):
@@ -174,6 +181,7 @@ class CardDeclined(Problem):
     """The card was declined."""
 
     status = 402
+    member_types: ClassVar[dict[str, Any]] = {"triesLeft": int}
 
     def __init__(self, code: str, tries_left: int) -> None:
         left = f"You have {tries_left} more {'try' if tries_left == 1 else 'tries'}." if tries_left else "The order is cancelled."

@@ -9,12 +9,13 @@ from litestar import Response, get, post
 from msgspec.structs import replace
 
 from admitone.kit.db import TRANSIENT, Database
+from admitone.kit.documented import documented
 from admitone.kit.idempotency import Known, claim, remember
 from admitone.kit.log import log
 from admitone.kit.session import User
 from admitone.kit.web import AnyRequest, as_problem_json, eventually, read, read_query
 from admitone.payments import commands, processing, repository
-from admitone.payments.gateway import Gateway, OutcomeUnknown, Refused
+from admitone.payments.gateway import Gateway, OutcomeUnknown, Refused, WrongSignature
 from admitone.payments.model import (
     VOIDED,
     AttemptView,
@@ -22,13 +23,19 @@ from admitone.payments.model import (
     Charge,
     ChargeNotFound,
     ChargeView,
+    Looked,
     NotPayableYet,
     OrderCancelled,
     OrderNotFound,
+    PaidAlready,
     PaymentForm,
     PaymentsWanted,
+    PaymentUnderWay,
     ProcessorAway,
     StillUnknown,
+    TimeIsUp,
+    UnknownCard,
+    UnknownToken,
 )
 from admitone.payments.testgateway import bank
 
@@ -38,11 +45,22 @@ _under_way: set[asyncio.Task[None]] = set()
 """Calls to the processor; one goes on when the buyer has had an answer, or has left."""
 
 
+@documented(
+    body=PaymentForm,
+    takes_key=True,
+    answers={201: ChargeView, 202: ChargeView},
+    refuses=(
+        *(UnknownCard, UnknownToken, CardDeclined),
+        *(OrderNotFound, NotPayableYet, TimeIsUp, OrderCancelled, PaidAlready, PaymentUnderWay, ProcessorAway),
+    ),
+)
 @post("/")
 async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -> Response[Any]:
-    """Authorize, and wait for what orders makes of it.
+    """Pay for an order.
 
-    A repeated Idempotency-Key follows the charge that it began, whatever has become of the first request.
+    The money is set aside, and taken once the order is complete: that is waited for, up to five seconds. 202 says that it is not known
+    yet, or, with a `redirectUrl`, that the buyer has to confirm it there. A repeated Idempotency-Key follows the charge that it began,
+    whatever has become of the first request.
     """
     form = await read(request, PaymentForm)
     try:
@@ -114,6 +132,7 @@ async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Respon
         return Response(ChargeView(charge_id, "created"), status_code=202)
 
 
+@documented(query=PaymentsWanted, answers={200: list[AttemptView]}, refuses=(OrderNotFound,))
 @get("/")
 async def my_payments(request: AnyRequest, db: Database, user: User) -> list[AttemptView]:
     """Every attempt to pay for an order of one's own."""
@@ -126,9 +145,13 @@ async def my_payments(request: AnyRequest, db: Database, user: User) -> list[Att
     return [AttemptView.of(charge) for charge in charges]
 
 
+@documented(answers={303: None}, refuses=(ChargeNotFound,))
 @get("/{charge_id:uuid}/return")
 async def come_back(charge_id: UUID, db: Database, gateway: Gateway) -> Response[Any]:
-    """Where the bank sends the buyer after a confirmation: we look how the payment stands, and lead on to the page of the order."""
+    """Where the bank sends the buyer after a confirmation.
+
+    We look how the payment stands, and lead on to the page of the order.
+    """
     async with db.reading() as tx:
         charge = await repository.charge(tx, charge_id)
     if charge is None:
@@ -139,12 +162,21 @@ async def come_back(charge_id: UUID, db: Database, gateway: Gateway) -> Response
     return Response("", status_code=303, headers={"Location": f"/orders/{charge.order_id}"}, media_type="text/plain")
 
 
+@documented(
+    body=object,
+    takes_headers={"Stripe-Signature": "The processor's signature of the body, with the time."},
+    answers={200: Looked},
+    refuses=(WrongSignature, ChargeNotFound, ProcessorAway),
+)
 @post("/webhook", status_code=200)
-async def hear_processor(request: AnyRequest, db: Database, gateway: Gateway) -> dict[str, bool]:
-    """Something happened to a payment, says the processor. What, we don't take from the message, but look for ourselves."""
+async def hear_processor(request: AnyRequest, db: Database, gateway: Gateway) -> Looked:
+    """Something happened to a payment, says the processor.
+
+    What, we don't take from the message, but look for ourselves.
+    """
     notice = gateway.notice_of(await request.body(), request.headers.get("stripe-signature", ""))
     if notice is None:
-        return {"looked": False}
+        return Looked(False)
     async with db.reading() as tx:
         charge = await repository.charge_of(tx, notice.stripe_id, notice.charge_id)
     if charge is None:
@@ -155,7 +187,7 @@ async def hear_processor(request: AnyRequest, db: Database, gateway: Gateway) ->
         raise ProcessorAway from error
     except Refused as error:
         raise ChargeNotFound from error
-    return {"looked": True}
+    return Looked(True)
 
 
 def _media_type(status: int) -> str:

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from admitone.kit.form import Amount, Price, Title, major
+from admitone.kit.form import Amount, Moment, Price, Title, major
 from admitone.kit.paging import Limit
 from admitone.kit.problem import NotFound, Problem
 
 Sort = Literal["newest", "cheapest"]
+Status = Literal["available", "locked", "sold", "withdrawn"]
 
 
 class TicketForm(Struct):
@@ -45,7 +46,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     relisted: int
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         if self.sold:
             return "sold"
         if self.withdrawn:
@@ -62,8 +63,8 @@ class TicketView(Struct, frozen=True, rename="camel"):
     currency: str
     user_id: UUID
     order_id: UUID | None
-    status: str
-    locked_until: datetime | None
+    status: Status
+    locked_until: Moment | None
     version: int
 
     @classmethod

@@ -8,32 +8,49 @@ from litestar import Response, delete, get, post, put
 
 from admitone.kit.config import Settings
 from admitone.kit.db import Database
+from admitone.kit.documented import documented
 from admitone.kit.idempotency import once
-from admitone.kit.paging import Page, links
+from admitone.kit.paging import LINK, Page, links
 from admitone.kit.session import User
 from admitone.kit.web import AnyRequest, read, read_query
 from admitone.tickets import commands, repository
-from admitone.tickets.model import Search, Ticket, TicketForm, TicketNotFound, TicketView
+from admitone.tickets.model import (
+    NotYourTicket,
+    Search,
+    Ticket,
+    TicketForm,
+    TicketLocked,
+    TicketNotFound,
+    TicketSold,
+    TicketView,
+    TicketWithdrawn,
+)
 
 
+@documented(query=Search, answers={200: list[TicketView]}, gives_headers=LINK)
 @get("/")
 async def search_tickets(request: AnyRequest, db: Database) -> Response[list[TicketView]]:
+    """Search the tickets that are for sale."""
     wanted = read_query(request, Search)
     async with db.reading() as tx:
         found = await repository.search(tx, wanted)
     return _page(request, found, wanted.limit, newest=wanted.sort == "newest")
 
 
+@documented(query=Page, answers={200: list[TicketView]}, gives_headers=LINK)
 @get("/mine")
 async def my_tickets(request: AnyRequest, db: Database, user: User) -> Response[list[TicketView]]:
+    """One's own tickets in all states, newest first."""
     page = read_query(request, Page)
     async with db.reading() as tx:
         found = await repository.of_seller(tx, user.id, page.limit, page.cursor)
     return _page(request, found, page.limit, newest=True)
 
 
+@documented(answers={200: TicketView}, refuses=(TicketNotFound,))
 @get("/{ticket_id:uuid}")
 async def show_ticket(ticket_id: UUID, db: Database, visitor: User | None) -> TicketView:
+    """A ticket in any state; one that was withdrawn is there for its seller alone."""
     async with db.reading() as tx:
         ticket = await repository.get(tx, ticket_id)
     if ticket is None or (ticket.status == "withdrawn" and (visitor is None or visitor.id != ticket.seller_id)):
@@ -41,8 +58,10 @@ async def show_ticket(ticket_id: UUID, db: Database, visitor: User | None) -> Ti
     return TicketView.of(ticket)
 
 
+@documented(body=TicketForm, takes_key=True, answers={201: TicketView})
 @post("/")
 async def list_ticket(request: AnyRequest, db: Database, settings: Settings, user: User) -> Response[Any]:
+    """Put a ticket up for sale."""
     form = await read(request, TicketForm)
     async with db.transaction() as tx:
 
@@ -53,16 +72,24 @@ async def list_ticket(request: AnyRequest, db: Database, settings: Settings, use
         return await once(tx, request, user, act)
 
 
+@documented(
+    body=TicketForm,
+    answers={200: TicketView},
+    refuses=(TicketNotFound, NotYourTicket, TicketLocked, TicketSold, TicketWithdrawn),
+)
 @put("/{ticket_id:uuid}")
 async def edit_ticket(request: AnyRequest, ticket_id: UUID, db: Database, user: User) -> TicketView:
+    """Change a ticket's title and price, as long as nobody is buying it."""
     form = await read(request, TicketForm)
     async with db.transaction() as tx:
         ticket = await commands.edit_ticket(tx, ticket_id, user.id, form.title, form.price)
     return TicketView.of(ticket)
 
 
+@documented(answers={204: None}, refuses=(TicketNotFound, NotYourTicket, TicketLocked, TicketSold))
 @delete("/{ticket_id:uuid}")
 async def withdraw_ticket(ticket_id: UUID, db: Database, user: User) -> None:
+    """Take a ticket off the market. A second time changes nothing."""
     async with db.transaction() as tx:
         await commands.withdraw_ticket(tx, ticket_id, user.id)
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from litestar import Response, get, post
 
+from admitone.kit.documented import HTML, documented
 from admitone.kit.form import major
 from admitone.kit.problem import NotFound
 from admitone.kit.web import AnyRequest
 from admitone.payments.gateway import Gateway
+from admitone.payments.model import ChargeNotFound
 from admitone.payments.testgateway import NEEDS_CONFIRMATION, TestGateway
 
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}
@@ -23,8 +25,10 @@ PAGE = """<!doctype html>
 </section></div></main></body></html>"""
 
 
+@documented(answers={200: HTML, 303: None}, refuses=(ChargeNotFound, NotFound))
 @get("/test-bank/{intent_id:str}")
 async def ask_buyer(request: AnyRequest, intent_id: str, gateway: Gateway) -> Response[str]:
+    """The page of the buyer's bank, in test mode."""
     intent = await _bank(gateway).intent(intent_id)
     if intent.status != NEEDS_CONFIRMATION:
         return _back(intent.charge_id.hex)
@@ -32,8 +36,10 @@ async def ask_buyer(request: AnyRequest, intent_id: str, gateway: Gateway) -> Re
     return Response(page, headers=HEADERS, media_type="text/html")
 
 
+@documented(answers={303: None}, refuses=(ChargeNotFound, NotFound))
 @post(["/test-bank/{intent_id:str}/approval", "/test-bank/{intent_id:str}/refusal"])
 async def answer(request: AnyRequest, intent_id: str, gateway: Gateway) -> Response[Any]:
+    """What the buyer answers there."""
     intent = await _bank(gateway).confirm(intent_id, approve=request.url.path.endswith("/approval"))
     return _back(intent.charge_id.hex)
 

@@ -1,0 +1,1 @@
+"""Documents made from the code, and the pages that show them."""
