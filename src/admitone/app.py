@@ -14,6 +14,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from admitone import auth, expiration, orders, payments, tickets, web
+from admitone.docs.viewer import Viewer
 from admitone.kit.bus import Bus
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.consumer import Consumer
@@ -36,6 +37,7 @@ SERVICES: tuple[Service, ...] = (
     payments.service,
     web.service,
 )
+DOCS = Viewer(SERVICES)
 CORRELATION_HEADER = b"x-correlation-id"
 STOP_WITHIN_SECONDS = 2
 
@@ -85,6 +87,8 @@ class Dispatcher:
                 return "process", self._readyz
             case "/metrics":
                 return "process", self._metrics
+        if page := DOCS.at(path):
+            return "process", page
         for prefix, name, app in self.apps:
             if is_under(prefix, path):
                 return name, app

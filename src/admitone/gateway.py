@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from admitone.app import SERVICES, is_under, respond
+from admitone.app import DOCS, SERVICES, is_under, respond
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.problem import BodyTooLarge, NotFound, Problem, TryAgain
 from admitone.kit.web import MAX_BODY_BYTES
@@ -33,6 +33,8 @@ class Gateway:
             await respond(send, 200, {"healthy": True})
         elif path == "/readyz":
             await self._readyz(send)
+        elif page := DOCS.at(path):
+            await page(scope, receive, send)
         elif path == "/metrics" or not is_plain(scope["raw_path"]):
             await _refuse(send, NotFound())
         else:

@@ -3,16 +3,22 @@
 import inspect
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
-from answers import DOCUMENTS, OPERATIONS
+from answers import DOCUMENTED, DOCUMENTS, OPERATIONS
 from litestar import get
 from msgspec import Struct
 
 from admitone.docs.openapi import Operation, document, is_form
 from admitone.kit.documented import documented
+from admitone.kit.problem import NotFound, Problem
 from admitone.kit.service import Service
+from admitone.payments.model import NothingToRefund, NothingToSettle, StillUnknown
+
+NEVER_ANSWERED = {NothingToRefund, NothingToSettle, StillUnknown}
+"""Said by the command line, or to another function."""
 
 
 def ids(operation: Operation) -> str:
@@ -37,6 +43,15 @@ def test_a_route_reads_what_it_says_that_it_reads(operation: Operation) -> None:
     assert bool(re.search(r"\b(once|claim)\(", source)) == told.takes_key
     assert ("request.body()" in source) == (told.body is object)
     assert ("links(" in source or "_page(" in source) == ("Link" in told.gives_headers)
+
+
+def test_every_refusal_of_a_service_is_in_its_document() -> None:
+    for service in DOCUMENTED:
+        model = sys.modules[f"admitone.{service.name}.model"]
+        written = {kind for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, Problem)}
+        told = {refusal for operation in OPERATIONS if operation.service is service for refusal in operation.refusals()}
+        missing = {refusal.__name__ for refusal in written - told - {Problem, NotFound} - NEVER_ANSWERED}
+        assert not missing, f"no route of {service.name} names it in `refuses`; if none can answer it, add it to NEVER_ANSWERED"
 
 
 @pytest.mark.parametrize("service", DOCUMENTS)
