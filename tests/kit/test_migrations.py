@@ -122,7 +122,7 @@ async def test_an_update_keeps_every_order_and_gives_it_its_seller(engines: Engi
         await then.holds("orders", **order, **paid | {"order_id": C, "ticket_id": ANOTHER_TICKET})
         before = await then.rows("SELECT * FROM orders ORDER BY order_id")
 
-        assert await then.is_updated() == ["orders/0002_refunds.sql"]
+        assert await then.is_updated() == ["kit/0002_dropped.sql", "orders/0002_refunds.sql"]
         after = await then.rows("SELECT * FROM orders ORDER BY order_id")
         assert [{name: row[name] for name in before[0]} for row in after] == before
         found = {row.order_id: row for row in (Order(**row) for row in after)}
@@ -144,7 +144,7 @@ async def test_an_update_keeps_every_ticket(engines: Engines) -> None:
         await then.holds("tickets", ticket_id=ANOTHER_TICKET, version=1, **ticket)
         before = await then.rows("SELECT * FROM tickets ORDER BY version")
 
-        assert await then.is_updated() == ["tickets/0002_relisting.sql"]
+        assert await then.is_updated() == ["kit/0002_dropped.sql", "tickets/0002_relisting.sql"]
         after = await then.rows("SELECT * FROM tickets ORDER BY version")
         assert after == [row | {"relisted": 0} for row in before]
         assert [Ticket(**row).status for row in after] == ["available", "sold"]
@@ -164,7 +164,7 @@ async def test_an_update_keeps_every_charge_and_books_what_was_taken(engines: En
         await then.holds("test_gateway", idempotency_key="1", id="ch_1", amount_cents=PRICE, currency="USD", status="captured")
         before = await then.rows("SELECT * FROM charges ORDER BY status")
 
-        assert await then.is_updated() == ["payments/0002_refunds_and_ledger.sql"]
+        assert await then.is_updated() == ["kit/0002_dropped.sql", "payments/0002_refunds_and_ledger.sql"]
         after = await then.rows("SELECT * FROM charges ORDER BY status")
         assert [{name: row[name] for name in before[0]} for row in after] == before
         assert {(row["fee_cents"], row["relist"], row["changed_at"], row["next_look_at"]) for row in after} == {(0, False, NOON, NOON)}

@@ -7,6 +7,8 @@ migrations   numbered SQL files, applied once
 connection   one connection to PostgreSQL
 bus          one service's connection to the stream
 relay        outbox -> stream, and the stream's repair
+pulling      what the stream has, a batch at a time
+handling     one event in one transaction, once
 consumer     stream -> inbox -> handlers, or parked
 problem      a refusal: a class, a status, a sentence
 form         one request body, every wrong field named at once
