@@ -24,8 +24,7 @@ stripe: .venv/test
 	$(BIN)/pytest -n0 tests/payments/test_gateway_contract.py
 
 docs: .venv/run
-	$(BIN)/admitone events --markdown > docs/events.md
-	$(BIN)/admitone events --services docs/services
+	$(BIN)/admitone docs
 
 figures: .venv/run
 	$(BIN)/python bench/figures.py

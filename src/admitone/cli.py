@@ -1,11 +1,12 @@
-"""The command line: admitone up | serve NAMES | gateway | migrate | keygen | events | journey | money | refund | settle | ledger."""
+"""The command line: admitone up | serve | gateway | migrate | keygen | events | journey | parked | money | refund | settle | ledger."""
 
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import click
 
-from admitone import app, flow
+from admitone import app, desk, flow
 from admitone import journey as story
 from admitone import money as cash
 from admitone.auth.tokens import make_key, public_key
@@ -27,10 +28,12 @@ from admitone.kit.problem import Problem
 from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
 from admitone.payments.model import Charge
 from admitone.privileges import NoAccount
+from admitone.stream import BusUnreachable, WrongPattern, heard, pattern_of
 
 Result = TypeVar("Result")
 
-EXPECTED = (WrongSettings, EngineTrouble, NoAccount, MigrationEdited, BusClosed, story.UnknownOrder, Problem)
+EXPECTED = (WrongSettings, EngineTrouble, NoAccount, MigrationEdited, BusClosed, BusUnreachable, WrongPattern,
+            story.UnknownOrder, desk.UnknownLetter, Problem)  # fmt: skip
 """What a person can mend: said in one sentence, without a trace."""
 
 
@@ -126,18 +129,133 @@ def keygen(file: Path) -> None:
 
 
 @main.command()
-@click.option("--markdown", is_flag=True, help="Print docs/events.md instead.")
-@click.option(
-    "--services", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Bring the pages in docs/services up to date."
-)
-def events(markdown: bool, services: Path | None) -> None:
-    """Print the map: who says which event, and who listens."""
-    if services is not None:
-        for service in app.SERVICES:
-            page = services / f"{service.name}.md"
-            page.write_text(flow.service_page(service, page.read_text()))
+@click.option("--follow", is_flag=True, help="Print what happens instead, as it happens (times in UTC); Ctrl-C ends it.")
+@click.option("--service", help="With --follow: only what this service says.")
+@click.option("--subject", help="With --follow: only such subjects, as in events.*.OrderCreated or events.payments.>")
+@click.option("--id", "id_begins", help="With --follow: only what has this id in it, or one that begins like this.")
+@click.option("--from-beginning", is_flag=True, help="With --follow: first all that has happened.")
+@click.option("--json", "as_json", is_flag=True, help="With --follow: a message a line, as JSON.")
+def events(follow: bool, service: str | None, subject: str | None, id_begins: str | None, from_beginning: bool, as_json: bool) -> None:
+    """Print the map: who says which event, and who listens. With --follow: the stream, as it happens."""
+    if not follow:
+        if service or subject or id_begins or from_beginning or as_json:
+            _fail("--service, --subject, --id, --from-beginning and --json need --follow.")
+        click.echo("\n".join(flow.lines()))
         return
-    click.echo(flow.markdown() if markdown else "\n".join(flow.lines()), nl=not markdown)
+    settings = _settings()
+    with _sentences():
+        app.named([service] if service else [])
+        pattern = pattern_of(subject, service)
+        wanted = desk.beginning_of_id(id_begins) if id_begins else ""
+        coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+        async def work() -> None:
+            url = settings_of_run(settings).nats_url
+            if url is None:
+                raise WrongSettings("there is no event bus to follow: set NATS_URL.")
+            try:
+                async with contextlib.aclosing(heard(url, pattern, from_beginning, _say)) as messages:
+                    async for message in messages:
+                        if (not service or message.owner == service) and (not wanted or message.speaks_of(wanted)):
+                            click.echo(message.json() if as_json else message.line(coloured), color=coloured)
+            except BrokenPipeError:  # Whoever read it has seen enough.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+        _run(_until_interrupted(work()))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default="docs")
+def docs(folder: Path) -> None:
+    """Write the documents that are made from the code anew, in the folder docs."""
+    for path, text in flow.documents(folder).items():
+        path.write_text(text)
+
+
+@main.group(invoke_without_command=True)
+@click.option("--dropped", is_flag=True, help="List what was dropped instead, with the reasons.")
+@click.pass_context
+def parked(context: click.Context, dropped: bool) -> None:
+    """List what the services could not handle (times in UTC); `show`, `replay` or `drop` it."""
+
+    async def work(opened: desk.Desk) -> bool:
+        lines = desk.rows(await desk.letters(opened, dropped=dropped))
+        if lines or not opened.troubles:
+            click.echo("\n".join(lines) or ("Nothing was dropped." if dropped else "Nothing is parked."))
+        return True
+
+    if context.invoked_subcommand is None:
+        _at_desk(work)
+
+
+@parked.command()
+@click.argument("event_id")
+def show(event_id: str) -> None:
+    """Show one whole; the beginning of its id will do."""
+
+    async def work(opened: desk.Desk) -> bool:
+        for letter in await desk.of_event(opened, desk.beginning_of_id(event_id), or_dropped=True):
+            click.echo("\n".join([*await desk.whole(opened, letter), ""]))
+        return True
+
+    _at_desk(work)
+
+
+@parked.command()
+@click.argument("event_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Everything that is parked.")
+@click.option("--service", help="Only what this service has parked.")
+def replay(event_id: str | None, everything: bool, service: str | None) -> None:
+    """Handle one again, or all; what it says leaves as soon as its service runs. Exit code 1 if any stays parked."""
+
+    async def work(opened: desk.Desk) -> bool:
+        if (event_id is None) != everything:
+            raise WrongSettings("Say which: an event's id, or --all.")
+        found = await (desk.letters(opened) if event_id is None else desk.of_event(opened, desk.beginning_of_id(event_id)))
+        all_gone = True
+        for letter in found:
+            gone, what = await desk.replay(opened.databases[letter.service], letter)
+            click.echo(f"{desk.named(letter)} {what}.")
+            all_gone &= gone
+        if not found and not opened.troubles:
+            click.echo("Nothing is parked.")
+        return all_gone
+
+    _at_desk(work, service)
+
+
+@parked.command()
+@click.argument("event_id")
+@click.option("--reason", required=True, help="Kept with what is dropped.")
+@click.option("--service", help="Only what this service has parked.")
+def drop(event_id: str, reason: str, service: str | None) -> None:
+    """Decide that one is never handled. It is kept, with the reason."""
+
+    async def work(opened: desk.Desk) -> bool:
+        why = _reason(reason)
+        for letter in await desk.of_event(opened, desk.beginning_of_id(event_id)):
+            dropped = await desk.drop(opened.databases[letter.service], letter, why)
+            click.echo(f"{desk.named(letter)} {'is dropped' if dropped else 'is not parked any more'}.")
+        return True
+
+    _at_desk(work, service)
+
+
+def _at_desk(work: Callable[[desk.Desk], Awaitable[bool]], service: str | None = None) -> None:
+    """Exit code 1 if it says so, or if there is a database that could not be looked into."""
+    settings = _settings()
+
+    async def there() -> bool:
+        async with desk.at_desk(settings_of_run(settings), service) as opened:
+            try:
+                return await work(opened) and not opened.troubles
+            finally:
+                if opened.troubles:
+                    _say(f"admitone: {desk.trouble_of(opened)}")
+
+    with _sentences():
+        if not _run(there()):
+            sys.exit(1)
 
 
 @main.command()
@@ -264,6 +382,15 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
     except ImportError:
         run = asyncio.run
     return run(work)
+
+
+async def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Ctrl-C ends it quietly."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -30,6 +31,33 @@ def lines() -> list[str]:
     return [
         f"{OWNERS[event]:<10}  {name:<{width}}  ->  {', '.join(listeners(event)) or '(nobody yet)'}" for name, event in CATALOGUE.items()
     ]
+
+
+def in_short(event: str, data: dict[str, Any]) -> str:
+    """What a message says, in a few words: a state, a price, a reason. Also of one that this version does not know."""
+    price = next(
+        (f"{data[name] / 100:.2f} {data.get('currency')}" for name in ("price_cents", "amount_cents") if _is_number(data, name)), ""
+    )
+    state = data.get("reason") or data.get("status")
+    match event:
+        case "TicketCreated" | "TicketUpdated":
+            state = next((name for name in ("sold", "withdrawn") if data.get(name)), "locked" if data.get("order_id") else "available")
+        case "PaymentFailed":
+            state = f"try {data.get('attempt')}, {data.get('decline_code')}"
+    return ", ".join(str(part) for part in (state, price) if part)
+
+
+def _is_number(data: dict[str, Any], name: str) -> bool:
+    return isinstance(data.get(name), int | float)
+
+
+def documents(folder: Path) -> dict[Path, str]:
+    """What is made from the code in the folder docs: each file, as it should be."""
+    made = {folder / "events.md": markdown()}
+    for service in SERVICES:
+        page = folder / "services" / f"{service.name}.md"
+        made[page] = service_page(service, page.read_text() if page.exists() else f"# {service.name}\n\n{FROM_HERE}\n{TO_HERE}\n")
+    return made
 
 
 def markdown() -> str:

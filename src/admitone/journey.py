@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from admitone.flow import NAMES, listeners
+from admitone.flow import NAMES, in_short, listeners
 from admitone.kit.config import SERVICES_WITH_A_DATABASE, Settings
 from admitone.kit.connection import prepare_connection
 from admitone.kit.event import CATALOGUE, words
@@ -34,11 +34,13 @@ class Step(Struct, kw_only=True):
     """By whom, and when."""
     parked: dict[str, str]
     """By whom, and why."""
+    dropped: dict[str, str]
+    """By whom, and why: a person has decided that it is not handled there."""
 
     @property
     def missing(self) -> list[str]:
         """Who should have heard it and has not."""
-        return [name for name in listeners(CATALOGUE[self.event]) if name not in self.heard and name not in self.parked]
+        return [name for name in listeners(CATALOGUE[self.event]) if name not in self.heard | self.parked | self.dropped]
 
 
 class UnknownOrder(Exception):
@@ -74,29 +76,16 @@ def tell(order_id: UUID, steps: list[Step]) -> list[str]:
         cause = f"because of {numbers[step.causation_id]}" if step.causation_id in numbers else f"request {str(step.correlation_id)[:8]}"
         after = (step.time - start).total_seconds()
         told.append(f"{number:>3}  {step.time:%H:%M:%S}.{step.time.microsecond // 1000:03}  +{after:8.3f} s  {step.service:<10}  "
-                    f"{words(step.event):<20} {_detail(step):<28} {cause}")  # fmt: skip
+                    f"{words(step.event):<20} {in_short(step.event, step.data):<28} {cause}")  # fmt: skip
         heard = [f"{name} after {(step.heard[name] - step.time).total_seconds() * 1000:.0f} ms" for name in step.heard]
         if heard:
             told.append(f"{'':>35}heard by {', '.join(sorted(heard, key=lambda line: NAMES.index(line.split()[0])))}")
         if not step.published:
             told.append(f"{'':>35}not published yet")
         told += [f"{'':>35}PARKED by {name}: {error}" for name, error in step.parked.items()]
+        told += [f"{'':>35}dropped by {name}: {reason}" for name, reason in step.dropped.items()]
     told += ["", *_ending(steps)]
     return told
-
-
-def _detail(step: Step) -> str:
-    data = step.data
-    match step.event:
-        case "TicketCreated" | "TicketUpdated":
-            state = "sold" if data["sold"] else "withdrawn" if data["withdrawn"] else "locked" if data["order_id"] else "available"
-            return f"{state}, {data['price_cents'] / 100:.2f} {data['currency']}"
-        case "PaymentFailed":
-            return f"try {data['attempt']}, {data['decline_code']}"
-        case "PaymentAuthorized" | "PaymentCreated":
-            return f"{data['amount_cents'] / 100:.2f} {data['currency']}"
-        case _:
-            return str(data.get("reason") or data.get("status") or "")
 
 
 def _ending(steps: list[Step]) -> list[str]:
@@ -145,6 +134,7 @@ async def _said(connections: Connections, where: str, value: object) -> list[Ste
                 published=row["published_at"] is not None,
                 heard={},
                 parked={},
+                dropped={},
             )
             for row in rows
             if row["event"] in CATALOGUE
@@ -159,3 +149,6 @@ async def _add_what_was_heard(connections: Connections, found: dict[UUID, Step])
             found[row["event_id"]].heard[service] = row["handled_at"]
         for row in await connection.fetch("SELECT event_id, error FROM parked WHERE event_id = ANY($1)", list(found)):
             found[row["event_id"]].parked[service] = row["error"].splitlines()[0]
+        for row in await connection.fetch("SELECT event_id, reason FROM dropped WHERE event_id = ANY($1)", list(found)):
+            found[row["event_id"]].dropped[service] = row["reason"]
+            found[row["event_id"]].heard.pop(service, None)  # The inbox has it, so that it is not handled.

@@ -29,6 +29,11 @@ def going_back_to(request: UUID) -> Iterator[None]:
         correlation_id.reset(token)
 
 
+def printable(text: str) -> str:
+    """A text from elsewhere, safe on a terminal: what is no visible character (but a new line) is spelt out."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else f"\\u{ord(letter):04x}" for letter in text)
+
+
 def configure(stream: Any = sys.stderr) -> None:
     """Set logging up for this process, once."""
     human = stream.isatty()
