@@ -150,16 +150,15 @@ def events(follow: bool, service: str | None, subject: str | None, id_begins: st
         coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
         async def work() -> None:
-            url = settings_of_run(settings).nats_url
+            url = settings.nats_url or settings_of_run(settings).nats_url
             if url is None:
                 raise WrongSettings("there is no event bus to follow: set NATS_URL.")
-            try:
-                async with contextlib.aclosing(heard(url, pattern, from_beginning, _say)) as messages:
-                    async for message in messages:
-                        if (not service or message.owner == service) and (not wanted or message.speaks_of(wanted)):
-                            click.echo(message.json() if as_json else message.line(coloured), color=coloured)
-            except BrokenPipeError:  # Whoever read it has seen enough.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            async with contextlib.aclosing(heard(url, pattern, from_beginning, _say)) as messages:
+                async for message in messages:
+                    if (service and message.owner != service) or (wanted and not message.speaks_of(wanted)):
+                        continue
+                    if not _print(message.json() if as_json else message.line(coloured), coloured):
+                        return
 
         _run(_until_interrupted(work()))
 
@@ -181,7 +180,7 @@ def parked(context: click.Context, dropped: bool) -> None:
     async def work(opened: desk.Desk) -> bool:
         lines = desk.rows(await desk.letters(opened, dropped=dropped))
         if lines or not opened.troubles:
-            click.echo("\n".join(lines) or ("Nothing was dropped." if dropped else "Nothing is parked."))
+            _print("\n".join(lines) or ("Nothing was dropped." if dropped else "Nothing is parked."))
         return True
 
     if context.invoked_subcommand is None:
@@ -195,7 +194,7 @@ def show(event_id: str) -> None:
 
     async def work(opened: desk.Desk) -> bool:
         for letter in await desk.of_event(opened, desk.beginning_of_id(event_id), or_dropped=True):
-            click.echo("\n".join([*await desk.whole(opened, letter), ""]))
+            _print("\n".join([*await desk.whole(opened, letter), ""]))
         return True
 
     _at_desk(work)
@@ -215,10 +214,10 @@ def replay(event_id: str | None, everything: bool, service: str | None) -> None:
         all_gone = True
         for letter in found:
             gone, what = await desk.replay(opened.databases[letter.service], letter)
-            click.echo(f"{desk.named(letter)} {what}.")
+            _print(f"{desk.named(letter)} {what}.")
             all_gone &= gone
         if not found and not opened.troubles:
-            click.echo("Nothing is parked.")
+            _print("Nothing is parked.")
         return all_gone
 
     _at_desk(work, service)
@@ -235,7 +234,7 @@ def drop(event_id: str, reason: str, service: str | None) -> None:
         why = _reason(reason)
         for letter in await desk.of_event(opened, desk.beginning_of_id(event_id)):
             dropped = await desk.drop(opened.databases[letter.service], letter, why)
-            click.echo(f"{desk.named(letter)} {'is dropped' if dropped else 'is not parked any more'}.")
+            _print(f"{desk.named(letter)} {'is dropped' if dropped else 'is not parked any more'}.")
         return True
 
     _at_desk(work, service)
@@ -415,6 +414,16 @@ def _fail(sentence: str) -> None:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
+
+
+def _print(text: str, coloured: bool | None = None) -> bool:
+    """False when whoever reads it, `head` for instance, has seen enough; nothing is printed from then on."""
+    try:
+        click.echo(text, color=coloured)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _welcome(settings: Settings) -> None:

@@ -64,7 +64,7 @@ async def at_desk(settings: Settings, service: str | None = None) -> AsyncIterat
             try:
                 opened.databases[name] = await stack.enter_async_context(connected(name, settings.database_url_of(name)))
             except AWAY as error:
-                opened.troubles[name] = str(error) or repr(error)
+                opened.troubles[name] = _why(error)
 
         await asyncio.gather(*(open_one(name) for name in ([service] if service else HANDLERS)))
         yield opened
@@ -84,7 +84,7 @@ async def letters(opened: Desk, id_begins: str = "", dropped: bool = False) -> l
         except asyncpg.UndefinedTableError:
             opened.troubles[name] = "it is of an older version, and `admitone migrate` brings it up to date"
         except AWAY as error:
-            opened.troubles[name] = str(error) or repr(error)
+            opened.troubles[name] = _why(error)
         else:
             return [Letter(service=name, **row) for row in rows]
         return []
@@ -101,12 +101,18 @@ def trouble_of(opened: Desk) -> str:
     return f"The database{several} of {', '.join(opened.troubles)} can't be used: {'; '.join(dict.fromkeys(opened.troubles.values()))}."
 
 
+def _why(error: BaseException) -> str:
+    return "no answer" if isinstance(error, TimeoutError) else str(error) or repr(error)
+
+
 async def of_event(opened: Desk, id_begins: str, or_dropped: bool = False) -> list[Letter]:
-    """The letters of the only event that an id, or its beginning, means. Raises UnknownLetter."""
+    """The letters of the only event that an id, or its beginning, means. Raises UnknownLetter;
+    none is returned where no database could be looked into.
+    """
     found = await letters(opened, id_begins) + (await letters(opened, id_begins, dropped=True) if or_dropped else [])
     ids = list(dict.fromkeys(letter.event_id for letter in found))
-    if not ids:
-        raise UnknownLetter(f"Nothing is parked under {id_begins}.")
+    if not ids and opened.databases.keys() - opened.troubles.keys():
+        raise UnknownLetter(f"Nothing is parked under {id_begins}{' elsewhere' if opened.troubles else ''}.")
     if len(ids) > 1:
         raise UnknownLetter(f"{id_begins} is the beginning of {len(ids)} ids: {', '.join(map(str, ids[:5]))}{' ...' if ids[5:] else ''}.")
     return found
@@ -134,7 +140,7 @@ async def replay(db: Database, letter: Letter) -> tuple[bool, str]:
         at = tx.now + timedelta(seconds=early.seconds)
         return False, f"comes too early and stays parked; its time is {at:%Y-%m-%d %H:%M:%S} UTC, in {early.seconds:.0f} s"
     except TRANSIENT as error:
-        return False, f"could not be tried just now and stays parked: {printable(_first_line(told(error)))}"
+        return False, f"could not be tried just now and stays parked: {printable(_first_line(_why(error)))}"
     except Exception as error:
         with suppress(*TRANSIENT):
             await _failed_again(db, letter.event_id, error)

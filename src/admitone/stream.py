@@ -27,12 +27,13 @@ from admitone.kit.log import printable
 from admitone.kit.pulling import pulled
 from admitone.kit.relay import STREAM_NOT_FOUND
 
-CONNECT_SECONDS = 3.0
+CONNECT_SECONDS = 3
 LAPSES_AFTER_SECONDS = 30.0
 """When the stream forgets a consumer of ours whose process was killed."""
 COLOURS = dict(zip(NAMES, ("magenta", "cyan", "yellow", "blue", "green", "white"), strict=True))
 IDS = ("order_id", "ticket_id", "user_id", "charge_id")
 WIDEST_EVENT = 18
+NO_STREAM = "There is no stream yet; it is waited for."
 
 
 class BusUnreachable(Exception):
@@ -113,7 +114,7 @@ async def heard(url: str, pattern: str, from_beginning: bool, say: Callable[[str
             try:
                 info = await stream.stream_info(STREAM)
                 if made is None:
-                    position = 0 if from_beginning or waited_for else info.state.last_seq
+                    position = 0 if from_beginning or waited_for == NO_STREAM else info.state.last_seq
                 elif made != info.created:
                     position = 0
                     say("The stream was made anew; what the services send again is shown again.")
@@ -130,7 +131,7 @@ async def heard(url: str, pattern: str, from_beginning: bool, say: Callable[[str
                             yield Heard(message.subject, message.data, _arrived(message))
             except nats.js.errors.NotFoundError as error:
                 if error.err_code == STREAM_NOT_FOUND:
-                    waited_for = _say_once(say, waited_for, "There is no stream yet; it is waited for.")
+                    waited_for = _say_once(say, waited_for, NO_STREAM)
             except BUS_TROUBLE as error:
                 if client.is_closed:
                     raise BusClosed("The event bus has closed the connection for good; are the credentials right?") from error
@@ -163,10 +164,10 @@ def _say_once(say: Callable[[str], None], before: str, sentence: str) -> str:
 @contextlib.asynccontextmanager
 async def _connected(url: str, say: Callable[[str], None]) -> AsyncIterator[Client]:
     """Once it was there, it is waited for whenever it is away."""
-    trouble: Exception | None = None
     connected = False
+    trouble: Exception | None = None
 
-    async def note(error: Exception) -> None:
+    async def keep(error: Exception) -> None:
         nonlocal trouble
         trouble = error
 
@@ -179,26 +180,29 @@ async def _connected(url: str, say: Callable[[str], None]) -> AsyncIterator[Clie
 
     client = Client()
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await client.connect(
-                url,
-                name="admitone events",
-                connect_timeout=2,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type]
-                ping_interval=2,
-                max_outstanding_pings=2,
-                disconnected_cb=away,
-                reconnected_cb=back,
-                error_cb=note,
-            )
-        connected = True
+        await client.connect(
+            url,
+            name="admitone events",
+            connect_timeout=CONNECT_SECONDS,
+            allow_reconnect=False,  # Not until we are in: the first time, no is an answer.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]
+            ping_interval=2,
+            max_outstanding_pings=2,
+            disconnected_cb=away,
+            reconnected_cb=back,
+            error_cb=keep,
+        )
+        client.options["allow_reconnect"] = connected = True
+        client.options["max_reconnect_attempts"] = -1
         yield client
     except BUS_TROUBLE as error:
         if connected:
             raise
         where = urlsplit(url).netloc.rpartition("@")[2]
-        raise BusUnreachable(f"The event bus at {where} can't be reached: {trouble or repr(error)}.") from error
+        why = trouble or error
+        told = "it gives no answer" if isinstance(why, TimeoutError) else str(why) or repr(why)
+        raise BusUnreachable(f"The event bus at {where} can't be reached: {told}.") from error
     finally:
         connected = False
         with contextlib.suppress(Exception):
