@@ -7,12 +7,13 @@ from house import House, eventually
 
 
 async def test_an_order_left_alone_expires_and_its_ticket_can_be_bought_by_somebody_else(own_house: House) -> None:
-    await own_house.start(ADMITONE_ORDER_WINDOW_SECONDS="1", ADMITONE_SETTLE_SECONDS="1")
+    await own_house.start(ADMITONE_ORDER_WINDOW_SECONDS="2", ADMITONE_SETTLE_SECONDS="1")
     ann, bob, eve = await own_house.people("ann", "bob", "eve")
     ticket = await ann.lists("Front row", 30)
     left_alone = await bob.orders(ticket)
     expired = await bob.sees_order(left_alone, "cancelled")
     assert expired["reason"] == "expired"
+    await own_house.at_rest()  # Payments has heard of it too.
     assert (await bob.pays(left_alone)).json()["title"] == "Order cancelled"
     order = await eve.buys(ticket)
     assert (await eve.pays(order)).status_code == 201
