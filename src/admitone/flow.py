@@ -5,24 +5,21 @@ each docs/services/NAME.md.
 import inspect
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
-
-import msgspec
+from typing import Any
 
 from admitone.app import SERVICES
+from admitone.docs.overview import INTENTIONALLY_UNHEARD, fields, sentence
+from admitone.docs.overview import listeners as listeners_in
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS, Event, subject
 from admitone.kit.service import Service
 
 NAMES = [service.name for service in SERVICES]
-INTENTIONALLY_UNHEARD = {"UserCreated": "notifications will"}
-"""Events that nobody listens to yet, and who is going to. A test fails for any other."""
 
 
 def listeners(event: type[Event]) -> list[str]:
     """The services that hear an event, in the order in which the house lists them."""
-    return sorted(LISTENERS[event], key=NAMES.index)
+    return listeners_in(event, NAMES)
 
 
 def lines() -> list[str]:
@@ -83,8 +80,8 @@ FROM_HERE, TO_HERE = "<!-- made by `make docs`: from here -->", "<!-- to here --
 
 def _summary(service: Service) -> str:
     doc = inspect.getdoc(sys.modules[f"admitone.{service.name}"]) or ""
-    sentence, owns = " ".join(doc.partition("\n\n")[0].split()), re.search(r"^owns: (.*)$", doc, re.MULTILINE)
-    parts = [f"{sentence}\n"]
+    first, owns = " ".join(doc.partition("\n\n")[0].split()), re.search(r"^owns: (.*)$", doc, re.MULTILINE)
+    parts = [f"{first}\n"]
     if owns and service.has_database:
         parts.append(f"\n**Owns** {owns[1]}, in a database of its own that nobody else can open.\n")
     if service.routes:
@@ -92,11 +89,11 @@ def _summary(service: Service) -> str:
     said = [event for event in CATALOGUE.values() if OWNERS[event] == service.name]
     if said:
         parts.append("\n| says | when | to |\n|---|---|---|\n")
-        parts += [f"| {_link(event)} | {_sentence(event)} | {', '.join(listeners(event)) or '(nobody yet)'} |\n" for event in said]
+        parts += [f"| {_link(event)} | {sentence(event)} | {', '.join(listeners(event)) or '(nobody yet)'} |\n" for event in said]
     heard = [event for event in CATALOGUE.values() if service.name in LISTENERS[event]]
     if heard:
         parts.append("\n| hears | from | and then |\n|---|---|---|\n")
-        parts += [f"| {_link(event)} | {OWNERS[event]} | {_sentence(LISTENERS[event][service.name])} |\n" for event in heard]
+        parts += [f"| {_link(event)} | {OWNERS[event]} | {sentence(LISTENERS[event][service.name])} |\n" for event in heard]
     else:
         parts.append("\nIt hears no events.\n")
     return "".join(parts)
@@ -128,20 +125,11 @@ def _diagram() -> str:
 
 
 def _section(event: type[Event]) -> str:
-    text = [f"\n### {event.__name__}\n\n{_sentence(event)}\n\n`{subject(event)}`\n"]
+    text = [f"\n### {event.__name__}\n\n{sentence(event)}\n\n`{subject(event)}`\n"]
     text.append("\n| listener | what it does |\n|---|---|\n")
-    text += [f"| {listener} | {_sentence(LISTENERS[event][listener])} |\n" for listener in listeners(event)]
+    text += [f"| {listener} | {sentence(LISTENERS[event][listener])} |\n" for listener in listeners(event)]
     if not LISTENERS[event]:
         text.append(f"| (nobody yet) | {INTENTIONALLY_UNHEARD[event.__name__]} |\n")
-    text.append("\n| field | type |\n|---|---|\n")
-    text += [f"| `{field.name}` | {_type(field.type)} |\n" for field in msgspec.structs.fields(event)]
+    text.append("\n| field | type | what it means |\n|---|---|---|\n")
+    text += [f"| `{field.name}` | {field.type} | {field.meaning} |\n" for field in fields(event)]
     return "".join(text)
-
-
-def _sentence(thing: Any) -> str:
-    return " ".join((inspect.getdoc(thing) or "").split())
-
-
-def _type(of: Any) -> str:
-    parts: Sequence[Any] = get_args(of) or (of,)
-    return " or ".join("null" if part is type(None) else part.__name__ for part in parts)

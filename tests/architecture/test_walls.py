@@ -5,8 +5,8 @@ import re
 import asyncpg
 import pytest
 
-from admitone import flow
 from admitone.app import SERVICES
+from admitone.docs.overview import INTENTIONALLY_UNHEARD
 from admitone.kit.config import DATABASES, SERVICES_WITH_A_DATABASE, own_database_url
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS
 from admitone.kit.service import Service
@@ -44,8 +44,8 @@ def test_an_event_has_an_owner_a_sentence_and_somebody_who_listens(event: str) -
     kind = CATALOGUE[event]
     assert OWNERS[kind] in BY_NAME
     assert kind.__doc__, f"say in one sentence what {event} means"
-    assert LISTENERS[kind] or event in flow.INTENTIONALLY_UNHEARD, f"nobody listens to {event}: say in flow.py who will, or drop it"
-    assert not (LISTENERS[kind] and event in flow.INTENTIONALLY_UNHEARD)
+    assert LISTENERS[kind] or event in INTENTIONALLY_UNHEARD, f"nobody listens to {event}: say in docs/overview.py who will, or drop it"
+    assert not (LISTENERS[kind] and event in INTENTIONALLY_UNHEARD)
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)

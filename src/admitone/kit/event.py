@@ -19,13 +19,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """An event on its way: the fact, and the envelope around it."""
 
     event_id: UUID
+    """Stays the same however often it is sent, so a repetition is noticed."""
     event: str
+    """Its name, such as `OrderCreated`."""
     time: datetime
+    """When it happened, by the clock of its owner's database."""
     correlation_id: UUID
     """Of the request that started it all."""
     causation_id: UUID | None
-    """Of the event whose handler said this one; None when a request did."""
+    """Of the event whose handler said this one; null when a request did."""
     data: dict[str, Any]
+    """What the event carries."""
 
 
 EventType = TypeVar("EventType", bound=type[Event])
