@@ -1,7 +1,7 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   every check and test that CI runs
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
-# make docs   write docs/events.md and the upper halves of docs/services/*.md anew
+# make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU and latencies (a benchmark, not a test)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
 # make lock   resolve the dependencies anew (needs uv)

@@ -18,6 +18,8 @@ from admitone import app, desk, flow
 from admitone import journey as story
 from admitone import money as cash
 from admitone.auth.tokens import make_key, public_key
+from admitone.docs import asyncapi
+from admitone.docs.overview import overview
 from admitone.gateway import gateway as gateway_to
 from admitone.kit import config, log
 from admitone.kit.bus import BusClosed
@@ -129,19 +131,24 @@ def keygen(file: Path) -> None:
 
 
 @main.command()
+@click.option("--asyncapi", "as_asyncapi", is_flag=True, help="Print the map as an AsyncAPI 3.0 document instead.")
 @click.option("--follow", is_flag=True, help="Print what happens instead, as it happens (times in UTC); Ctrl-C ends it.")
 @click.option("--service", help="With --follow: only what this service says.")
 @click.option("--subject", help="With --follow: only such subjects, as in events.*.OrderCreated or events.payments.>")
 @click.option("--id", "id_begins", help="With --follow: only what has this id in it, or one that begins like this.")
 @click.option("--from-beginning", is_flag=True, help="With --follow: first all that has happened.")
 @click.option("--json", "as_json", is_flag=True, help="With --follow: a message a line, as JSON.")
-def events(follow: bool, service: str | None, subject: str | None, id_begins: str | None, from_beginning: bool, as_json: bool) -> None:
+def events(
+    as_asyncapi: bool, follow: bool, service: str | None, subject: str | None, id_begins: str | None, from_beginning: bool, as_json: bool
+) -> None:
     """Print the map: who says which event, and who listens. With --follow: the stream, as it happens."""
     if not follow:
         if service or subject or id_begins or from_beginning or as_json:
             _fail("--service, --subject, --id, --from-beginning and --json need --follow.")
-        click.echo("\n".join(flow.lines()))
+        click.echo(asyncapi.text(overview(app.SERVICES)).rstrip() if as_asyncapi else "\n".join(flow.lines()))
         return
+    if as_asyncapi:
+        _fail("--asyncapi prints the map, and --follow what happens: say one of them.")
     settings = _settings()
     with _sentences():
         app.named([service] if service else [])

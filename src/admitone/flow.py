@@ -1,5 +1,5 @@
-"""The map of events, made from events.py and the handlers: as lines for a terminal, as docs/events.md, and as the upper part of
-each docs/services/NAME.md.
+"""The map of events, made from events.py and the handlers: as lines for a terminal, as docs/events.md and
+docs/asyncapi.json, and as the upper part of each docs/services/NAME.md.
 """
 
 import inspect
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from admitone.app import SERVICES
-from admitone.docs.overview import INTENTIONALLY_UNHEARD, fields, sentence
+from admitone.docs import asyncapi
+from admitone.docs.overview import INTENTIONALLY_UNHEARD, fields, overview, sentence
 from admitone.docs.overview import listeners as listeners_in
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS, Event, subject
 from admitone.kit.service import Service
@@ -50,7 +51,7 @@ def _is_number(data: dict[str, Any], name: str) -> bool:
 
 def documents(folder: Path) -> dict[Path, str]:
     """What is made from the code in the folder docs: each file, as it should be."""
-    made = {folder / "events.md": markdown()}
+    made = {folder / "events.md": markdown(), folder / "asyncapi.json": asyncapi.text(overview(SERVICES))}
     for service in SERVICES:
         page = folder / "services" / f"{service.name}.md"
         made[page] = service_page(service, page.read_text() if page.exists() else f"# {service.name}\n\n{FROM_HERE}\n{TO_HERE}\n")
