@@ -14,7 +14,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from admitone import auth, expiration, orders, payments, tickets, web
-from admitone.docs.viewer import Viewer
+from admitone.docs.pages import Docs
 from admitone.kit.bus import Bus
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.consumer import Consumer
@@ -37,7 +37,7 @@ SERVICES: tuple[Service, ...] = (
     payments.service,
     web.service,
 )
-DOCS = Viewer(SERVICES)
+DOCS = Docs(SERVICES)
 CORRELATION_HEADER = b"x-correlation-id"
 STOP_WITHIN_SECONDS = 2
 

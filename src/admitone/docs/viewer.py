@@ -36,7 +36,7 @@ PAGE = """<!doctype html>
   <link rel="stylesheet" href="{css}">
 </head>
 <body>
-  <header><a class="brand" href="/">Admit One</a> {others}</header>
+  <header><a class="brand" href="/">Admit One</a> <a href="/docs">Documents</a> <a href="/docs/events">Events</a> {others}</header>
   <main>
     <p>“Try it out” asks this very marketplace, as whoever is <a href="/signin">signed in</a> in this browser.
     <a href="/docs/{name}/openapi.json">openapi.json</a></p>
