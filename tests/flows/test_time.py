@@ -13,6 +13,8 @@ async def test_an_order_left_alone_expires_and_its_ticket_can_be_bought_by_someb
     left_alone = await bob.orders(ticket)
     expired = await bob.sees_order(left_alone, "cancelled")
     assert expired["reason"] == "expired"
+    *_, last = (await bob.ask("GET", f"/api/orders/{left_alone['id']}/history")).json()
+    assert last["text"] == "Cancelled: the time to pay was over."
     await own_house.at_rest()  # Payments has heard of it too.
     assert (await bob.pays(left_alone)).json()["title"] == "Order cancelled"
     order = await eve.buys(ticket)

@@ -147,6 +147,7 @@ NEED_A_USER: list[tuple[str, str, Any]] = [
     ("POST", "/api/orders", {"ticketId": NOBODYS}),
     ("GET", "/api/orders", None),
     ("GET", f"/api/orders/{NOBODYS}", None),
+    ("GET", f"/api/orders/{NOBODYS}/history", None),
     ("DELETE", f"/api/orders/{NOBODYS}", None),
     ("POST", "/api/payments", {"orderId": NOBODYS, "token": "tok_visa"}),
 ]
@@ -343,6 +344,7 @@ async def test_an_order_that_is_cancelled_frees_the_ticket_and_may_be_cancelled_
 async def test_an_order_that_is_not_there_is_not_found(house: House, order_id: str) -> None:
     (bob,) = await house.people("bob")
     refused(await bob.ask("GET", f"/api/orders/{order_id}"), 404)
+    refused(await bob.ask("GET", f"/api/orders/{order_id}/history"), 404)
     refused(await bob.ask("DELETE", f"/api/orders/{order_id}"), 404)
 
 
@@ -353,6 +355,7 @@ async def test_anothers_order_is_not_found(house: House) -> None:
     refused(await eve.cancels(order), 404)
     refused(await eve.pays(order), 404)
     refused(await ann.ask("GET", f"/api/orders/{order['id']}"), 404)
+    refused(await eve.ask("GET", f"/api/orders/{order['id']}/history"), 404)
     assert (await eve.ask("GET", "/api/orders")).json() == []
     assert (await bob.order(order))["status"] == "awaiting:payment"
 

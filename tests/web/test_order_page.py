@@ -76,6 +76,7 @@ class House:
         }
         self.payments = httpx.Response(200, json=list(attempts))
         self.after_a_card = httpx.Response(201, json={})
+        self.history = httpx.Response(200, json=[{"at": NOON.isoformat(), "event": "OrderCreated", "text": "You clicked Buy."}])
         self.asked: list[str] = []
         self.hangs = False
         settings = Settings(stripe_publishable_key=stripe_key)
@@ -95,6 +96,10 @@ class House:
                 if self.hangs:
                     await asyncio.sleep(60)
                 return self.payments
+            case "GET", path if path.endswith("/history"):
+                if self.hangs:
+                    await asyncio.sleep(60)
+                return self.history
             case "GET", "/api/tickets":
                 return httpx.Response(200, json=[])
             case "GET", "/api/tickets/00000000-0000-0000-0000-000000000009":
@@ -217,7 +222,7 @@ def hangs(house: House) -> None:
 
 @pytest.mark.parametrize("trouble", [away, knows_no_such_order, hangs])
 async def test_while_payments_does_not_answer_the_form_is_there(monkeypatch: pytest.MonkeyPatch, trouble: Callable[[House], None]) -> None:
-    monkeypatch.setattr(buying, "ATTEMPTS_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(buying, "EXTRAS_WITHIN_SECONDS", 0.05)
     house = House()
     trouble(house)
     answer = await house.browser.get(PAGE)
@@ -337,3 +342,23 @@ async def test_an_order_of_an_older_house_is_read_all_the_same() -> None:
     house = House("complete")
     del house.order["uncollected"]
     assert "your payment is being confirmed" in await house.page()
+
+
+async def test_what_happened_is_told_oldest_first_and_the_day_too_where_it_was_another() -> None:
+    house = House("cancelled", reason="expired")
+    lines = [("2029-12-31T23:59:00Z", "You clicked <Buy>."), ("2030-01-01T00:14:30Z", "Cancelled: the time to pay was over.")]
+    house.history = httpx.Response(200, json=[{"at": at, "event": "OrderCreated", "text": text} for at, text in lines])
+    answer = await house.browser.get(PAGE)
+    assert "You clicked &lt;Buy&gt;." in answer.text
+    told = re.findall(r"<li><time[^>]*>(.*?)</time> (.*?)</li>", house.says(answer))
+    assert told == [("31 December, 23:59", lines[0][1]), ("00:14", lines[1][1])]
+
+
+@pytest.mark.parametrize("history", [httpx.Response(503), httpx.Response(404), httpx.Response(200, json={"no": "list"})])
+async def test_the_page_does_without_a_history_that_cannot_be_had(history: httpx.Response) -> None:
+    house = House()
+    assert "What happened so far" in await house.page()
+    house.history = history
+    page = await house.page()
+    assert can_be_paid(page)
+    assert "What happened so far" not in page

@@ -6,9 +6,10 @@ from uuid import UUID
 
 import pytest
 
+from admitone.kit.form import money
 from admitone.web.api import Order, OrderedTicket, Refused, Ticket
 from admitone.web.form import errors_by_field, key_of, safe_next
-from admitone.web.wording import REASONS, at_most, free_again_in, money, order_state, time_left
+from admitone.web.wording import REASONS, at_most, free_again_in, order_state, time_left
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SOME_ID = UUID(int=7)

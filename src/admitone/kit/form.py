@@ -26,6 +26,7 @@ Title = Annotated[
     ),
 ]
 Moment = Annotated[datetime, Meta(tz=True)]
+SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 
 class Amount(int):
@@ -63,6 +64,12 @@ class Price(Amount):
 def major(cents: int) -> float:
     """An amount in cents as the number that JSON shows: 1250 -> 12.5."""
     return cents / 100
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """12.5, USD -> $12.50; a currency without a sign of its own keeps its letters."""
+    text = f"{amount:,.2f}"
+    return f"{SIGNS[currency]}{text}" if currency in SIGNS else f"{text}\u00a0{currency}"
 
 
 def read_json(body: bytes, form: type[Form]) -> Form:

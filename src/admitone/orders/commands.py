@@ -13,6 +13,9 @@ from admitone.events import (
     OrderEvent,
     OrderRefunded,
     OrderReserved,
+    PaymentCreated,
+    PaymentFailed,
+    PaymentUncollected,
     TicketEvent,
 )
 from admitone.kit.config import Settings
@@ -20,6 +23,7 @@ from admitone.kit.db import Tx
 from admitone.kit.service import TooEarly
 from admitone.orders import repository
 from admitone.orders.model import (
+    MOST_ATTEMPTS,
     AnotherPrice,
     Order,
     OrderComplete,
@@ -30,8 +34,6 @@ from admitone.orders.model import (
     TicketWithdrawn,
     TooManyOpenOrders,
 )
-
-MOST_ATTEMPTS = 3
 
 
 async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings, now: datetime) -> Order:
@@ -138,10 +140,23 @@ async def complete(tx: Tx, order_id: UUID, amount_cents: int, currency: str) -> 
         await tx.emit(_state(order, OrderCompleted))
 
 
-async def note_failed_payment(tx: Tx, order_id: UUID, attempt: int) -> None:
+async def note_failed_payment(tx: Tx, event: PaymentFailed, now: datetime) -> None:
     """The last try that a buyer has ends the order. Payments counts them; an event that comes twice counts nothing."""
-    if attempt >= MOST_ATTEMPTS:
-        await cancel(tx, order_id, "payment_failed")
+    await repository.keep_told(tx, event, now)
+    if event.attempt >= MOST_ATTEMPTS:
+        await cancel(tx, event.order_id, "payment_failed")
+
+
+async def record_charge(tx: Tx, event: PaymentCreated, now: datetime) -> None:
+    """The money was taken."""
+    await repository.keep_told(tx, event, now)
+    await repository.record_charge(tx, event.order_id, event.charge_id)
+
+
+async def note_uncollected(tx: Tx, event: PaymentUncollected, now: datetime) -> None:
+    """The money can't be taken; the order stands all the same."""
+    await repository.keep_told(tx, event, now)
+    await repository.note_uncollected(tx, event.order_id)
 
 
 async def refund(tx: Tx, order_id: UUID, relist: bool) -> None:

@@ -14,7 +14,7 @@ from admitone.events import (
 )
 from admitone.kit.db import Tx
 from admitone.kit.service import Handlers
-from admitone.orders import commands, repository
+from admitone.orders import commands
 
 handlers = Handlers("orders")
 
@@ -45,20 +45,20 @@ async def complete_order(event: PaymentAuthorized, tx: Tx) -> None:
 
 @handlers.on(PaymentFailed)
 async def cancel_after_last_attempt(event: PaymentFailed, tx: Tx) -> None:
-    """After the third failed attempt to pay, the order is cancelled."""
-    await commands.note_failed_payment(tx, event.order_id, event.attempt)
+    """After the third failed attempt to pay, the order is cancelled. Each of them is in its history."""
+    await commands.note_failed_payment(tx, event, tx.now)
 
 
 @handlers.on(PaymentCreated)
 async def record_charge(event: PaymentCreated, tx: Tx) -> None:
-    """The charge is kept with the order, for the record."""
-    await repository.record_charge(tx, event.order_id, event.charge_id)
+    """The charge is kept with the order, for the record and its history."""
+    await commands.record_charge(tx, event, tx.now)
 
 
 @handlers.on(PaymentUncollected)
 async def note_uncollected(event: PaymentUncollected, tx: Tx) -> None:
     """The order stands, and its buyer is told that the money could not be taken."""
-    await repository.note_uncollected(tx, event.order_id)
+    await commands.note_uncollected(tx, event, tx.now)
 
 
 @handlers.on(PaymentRefunded)

@@ -12,6 +12,7 @@ from admitone.kit.problem import NotFound, Problem
 Status = Literal["created", "awaiting:payment", "complete", "cancelled", "refunded"]
 Reason = Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_failed"]
 """Why an order was cancelled."""
+MOST_ATTEMPTS = 3
 
 
 class OrderForm(Struct, rename="camel"):
@@ -52,6 +53,24 @@ class Order(Struct, frozen=True, kw_only=True):
     fee_basis_points: int
     relist: bool
     uncollected: bool
+
+
+class Chapter(Struct, frozen=True, kw_only=True):
+    """Something that orders said or was told about one order."""
+
+    at: datetime
+    event: str
+    data: dict[str, Any]
+    version: int
+    """Of the order, once this had happened."""
+
+
+class Happening(Struct, frozen=True):
+    """A line of an order's history, as its buyer may read it."""
+
+    at: Moment
+    event: str
+    text: str
 
 
 class OrderedTicket(Struct, frozen=True):

@@ -3,10 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from admitone.events import TicketEvent
+import msgspec
+
+from admitone.events import PaymentCreated, PaymentFailed, PaymentUncollected, TicketEvent
 from admitone.kit.db import Tx
 from admitone.kit.paging import after
-from admitone.orders.model import Order, TicketCopy
+from admitone.orders.model import Chapter, Order, TicketCopy
 
 
 async def one_at_a_time(tx: Tx, user_id: UUID) -> None:
@@ -129,6 +131,36 @@ async def record_charge(tx: Tx, order_id: UUID, charge_id: UUID) -> None:
 
 async def note_uncollected(tx: Tx, order_id: UUID) -> None:
     await tx.run("UPDATE orders SET uncollected = true WHERE order_id = $1", order_id)
+
+
+async def keep_told(tx: Tx, event: PaymentFailed | PaymentCreated | PaymentUncollected, now: datetime) -> None:
+    """For the history of its order. A second time changes nothing, and an order that is not ours has none."""
+    await tx.run(
+        """
+        INSERT INTO told (order_id, event, charge_id, data, version, told_at)
+        SELECT order_id, $2, $3, $4, version, $5 FROM orders WHERE order_id = $1
+        ON CONFLICT DO NOTHING
+        """,
+        event.order_id,
+        type(event).__name__,
+        event.charge_id,
+        msgspec.to_builtins(event),
+        now,
+    )
+
+
+async def chapters(tx: Tx, order_id: UUID) -> list[Chapter]:
+    """All that was said and told about an order, in no order."""
+    return await tx.all(
+        Chapter,
+        """
+        SELECT created_at AS at, event, data, (data ->> 'version')::integer AS version FROM outbox WHERE data ->> 'order_id' = $1
+        UNION ALL
+        SELECT told_at, event, data, version FROM told WHERE order_id = $2
+        """,
+        str(order_id),
+        order_id,
+    )
 
 
 async def refund(tx: Tx, order_id: UUID, relist: bool) -> Order | None:

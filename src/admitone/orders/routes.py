@@ -13,8 +13,10 @@ from admitone.kit.paging import LINK, Page, links
 from admitone.kit.session import User
 from admitone.kit.web import AnyRequest, eventually, read, read_query
 from admitone.orders import commands, repository
+from admitone.orders.history import history
 from admitone.orders.model import (
     AnotherPrice,
+    Happening,
     OrderComplete,
     OrderForm,
     OrderNotFound,
@@ -77,6 +79,17 @@ async def show_order(order_id: UUID, db: Database, user: User) -> OrderView:
     return OrderView.of(order, tx.now)
 
 
+@documented(answers={200: list[Happening]}, refuses=(OrderNotFound,))
+@get("/{order_id:uuid}/history")
+async def show_history(order_id: UUID, db: Database, user: User) -> list[Happening]:
+    """What happened to an order of one's own, in plain words, oldest first."""
+    async with db.reading() as tx:
+        order = await repository.get(tx, order_id)
+        if order is None or order.user_id != user.id:
+            raise OrderNotFound
+        return history(order, await repository.chapters(tx, order_id))
+
+
 @documented(answers={204: None}, refuses=(OrderNotFound, OrderComplete))
 @delete("/{order_id:uuid}")
 async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
@@ -85,4 +98,4 @@ async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
         await commands.cancel_by_buyer(tx, order_id, user.id)
 
 
-ROUTES = (create_order, my_orders, show_order, cancel_order)
+ROUTES = (create_order, my_orders, show_order, show_history, cancel_order)

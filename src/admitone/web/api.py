@@ -77,6 +77,13 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
         return max(0, int((self.expires_at - self.server_time).total_seconds()))
 
 
+class Happening(msgspec.Struct, frozen=True):
+    """A line of an order's history."""
+
+    at: datetime
+    text: str
+
+
 class Attempt(msgspec.Struct, frozen=True, rename="camel"):
     """One try to pay for an order."""
 
@@ -167,6 +174,10 @@ class Api:
 
     async def order(self, order_id: UUID) -> Order:
         return _read(await self._call("GET", f"/api/orders/{order_id}"), Order)
+
+    async def history(self, order_id: UUID) -> list[Happening]:
+        """What happened to an order so far, oldest first."""
+        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[Happening])
 
     async def cancel(self, order_id: UUID) -> None:
         await self._call("DELETE", f"/api/orders/{order_id}")

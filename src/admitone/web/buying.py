@@ -1,6 +1,8 @@
 """Orders: from the click on *Buy* to the end, whichever it is."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -9,14 +11,14 @@ from litestar import Response, get, post
 from admitone.kit.form import as_uuid
 from admitone.kit.problem import NotFound
 from admitone.kit.web import AnyRequest
-from admitone.web.api import Api, Attempt, Away, Order, Refused
+from admitone.web.api import Api, Attempt, Away, Item, Order, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import key_of, read_form
 from admitone.web.render import POLICY, POLICY_WITH_STRIPE, page, see_other, settings_of
 from admitone.web.visitor import Visitor
 
 REFRESH_SECONDS = 2
-ATTEMPTS_WITHIN_SECONDS = 2
+EXTRAS_WITHIN_SECONDS = 2
 MOST_TRIES = 3
 """How many cards may be declined before the order is cancelled."""
 
@@ -108,7 +110,7 @@ async def _order_page(
     request: AnyRequest, api: Api, order_id: UUID, status: int = 200, *, refused: Refused | None = None, card_error: str = ""
 ) -> Response[str]:
     order = await api.order(order_id)
-    attempts = await _attempts(api, order)
+    attempts, history = await asyncio.gather(_attempts(api, order), _if_it_can_be_had(api.history(order.id)))
     failed = [attempt for attempt in attempts if attempt.status == "failed"]
     under_way = next((attempt for attempt in attempts if attempt not in failed), None)
     tries_left = MOST_TRIES - len(failed)
@@ -123,6 +125,7 @@ async def _order_page(
         order=order,
         refused=refused,
         card_error=card_error,
+        history=history,
         under_way=under_way,
         declined=failed[-1] if failed and under_way is None else None,
         tries_left=tries_left,
@@ -134,12 +137,15 @@ async def _order_page(
 
 
 async def _attempts(api: Api, order: Order) -> list[Attempt]:
-    """What has been tried to pay an order that waits for it. When payments can't say, or not soon, the page does without."""
-    if order.status != "awaiting:payment":
-        return []
+    """What has been tried to pay an order that waits for it."""
+    return await _if_it_can_be_had(api.payments(order.id)) if order.status == "awaiting:payment" else []
+
+
+async def _if_it_can_be_had(asked: Coroutine[Any, Any, list[Item]]) -> list[Item]:
+    """What a page can do without when nobody can say it, or not soon."""
     try:
-        async with asyncio.timeout(ATTEMPTS_WITHIN_SECONDS):
-            return await api.payments(order.id)
+        async with asyncio.timeout(EXTRAS_WITHIN_SECONDS):
+            return await asked
     except (Refused, Away, TimeoutError):
         return []
 

@@ -11,6 +11,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from admitone.kit.config import Settings
+from admitone.kit.form import money
 from admitone.kit.session import cookie_name, set_cookie
 from admitone.kit.web import AnyRequest, as_problem
 from admitone.web import wording
@@ -68,7 +69,7 @@ templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-templates.filters |= {"money": wording.money, "time_left": wording.time_left, "order_state": wording.order_state}
+templates.filters |= {"money": money, "moment": wording.moment, "time_left": wording.time_left, "order_state": wording.order_state}
 templates.globals |= {
     "style": _address("style.css"),
     "pay_script": _address("pay.js"),

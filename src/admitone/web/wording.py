@@ -1,12 +1,9 @@
 """Amounts, times and states as people say them."""
 
 import math
-from datetime import datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 
 from admitone.web.api import Order, Ticket
-
-SIGNS = {"USD": "$", "EUR": "€", "GBP": "£"}
 
 TICKET_STATES = {"available": "For sale", "locked": "Being paid for", "sold": "Sold", "withdrawn": "Withdrawn"}
 
@@ -49,10 +46,10 @@ def why_declined(code: str | None) -> str:
     return DECLINES.get(code or "", "")
 
 
-def money(amount: Decimal, currency: str) -> str:
-    """12.5, USD -> $12.50; a currency without a sign of its own keeps its letters."""
-    text = f"{amount:,.2f}"
-    return f"{SIGNS[currency]}{text}" if currency in SIGNS else f"{text}\u00a0{currency}"
+def moment(at: datetime, now: datetime) -> str:
+    """When something happened: the time in UTC; the day, too, when that is another one."""
+    at, now = at.astimezone(UTC), now.astimezone(UTC)
+    return f"{at:%H:%M}" if at.date() == now.date() else f"{at.day} {at:%B}, {at:%H:%M}"
 
 
 def time_left(seconds: float) -> str:
