@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -35,7 +37,7 @@ from admitone.stream import BusUnreachable, WrongPattern, heard, pattern_of
 Result = TypeVar("Result")
 
 EXPECTED = (WrongSettings, EngineTrouble, NoAccount, MigrationEdited, BusClosed, BusUnreachable, WrongPattern,
-            story.UnknownOrder, desk.UnknownLetter, Problem)  # fmt: skip
+            story.NotToBeFound, desk.UnknownLetter, Problem)  # fmt: skip
 """What a person can mend: said in one sentence, without a trace."""
 
 
@@ -265,18 +267,30 @@ def _at_desk(work: Callable[[desk.Desk], Awaitable[bool]], service: str | None =
 
 
 @main.command()
-@click.argument("order_id")
-def journey(order_id: str) -> None:
-    """Tell one order's story: what happened, where, when, caused by what, and what is still missing."""
+@click.argument("id")
+@click.option("--follow", is_flag=True, help="Go on telling until it has ended, or Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="For a program; with --follow a line for each event.")
+def journey(id: str, follow: bool, as_json: bool) -> None:
+    """Where is my order stuck? The story of an order, a ticket or a request (times in UTC); of a user, what they listed and ordered.
+
+    Who said what, who heard it when, what caused it, what is parked, what is still missing, and what comes next. ID is any of
+    their ids, or its first eight digits, or a user's e-mail address. Exit code 1 if there is a database that could not be asked.
+    """
     settings = _settings()
+    width = shutil.get_terminal_size().columns
+    say = functools.partial(click.echo, color=False if os.environ.get("NO_COLOR") else None)
+
+    async def work() -> bool:
+        running = settings_of_run(settings)
+        try:
+            return await story.journey(running, id, say, _complain, width=width, following=follow, as_json=as_json)
+        except BrokenPipeError:  # Whoever read it has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return True
+
     with _sentences():
-        wanted = _order(order_id)
-
-        async def work() -> None:
-            steps = await story.steps_of_order(settings_of_run(settings), wanted)
-            click.echo("\n".join(story.tell(wanted, steps)))
-
-        _run(work())
+        if _run(_until_interrupted(work())) is False:
+            sys.exit(1)
 
 
 @main.command()
@@ -390,13 +404,14 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
     return run(work)
 
 
-async def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+async def _until_interrupted(work: Coroutine[Any, Any, Result]) -> Result | None:
     """Ctrl-C ends it quietly."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
-        await task
+        return await task
+    return None
 
 
 @contextlib.contextmanager
@@ -415,8 +430,12 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def _fail(sentence: str) -> None:
-    click.echo(f"admitone: {sentence}", err=True)
+    _complain(sentence)
     sys.exit(1)
+
+
+def _complain(sentence: str) -> None:
+    click.echo(f"admitone: {sentence}", err=True)
 
 
 def _say(line: str) -> None:

@@ -108,7 +108,7 @@ _HEAD = """# Events
 
 Every fact that crosses a boundary: who says it, what it carries, who listens and why. This page is made from
 `src/admitone/events.py` and the handlers by `make docs`; a test fails when it is stale. `admitone events` prints the short
-form, and `admitone journey ORDER_ID` tells which of them happened to one order.
+form, and `admitone journey ID` tells which of them happened to one order or ticket.
 
 Around each event travels an envelope: `event_id` (UUID), `time`, `correlation_id` (of the request that it all goes back
 to) and `causation_id` (of the event whose handler said this one).

@@ -62,6 +62,9 @@ async def test_events_are_not_lost_when_everything_dies_between_the_change_and_t
     order = await bob.orders(ticket)
     unpublished = "SELECT event FROM outbox WHERE published_at IS NULL"
     assert [row["event"] for row in await own_house.rows("orders", unpublished)] == ["OrderCreated"]
+    stuck = own_house.admitone("journey", order["id"])
+    assert stuck.stdout.endswith("Missing: order created (2) is not published yet, so not heard by tickets, expiration, payments.\n")
+    assert "Expected next: tickets confirms the lock; no timer is set." in stuck.stdout
     own_house.kill()
     own_house.thaw_bus()
     await own_house.start()
