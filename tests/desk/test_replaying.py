@@ -116,11 +116,14 @@ class Service:
         return desk.Letter(service=self.name, event_id=event_id, event=name, error="ValueError: no", tries=5, parked_at=NOON)
 
     async def rows(self) -> dict[str, Any]:
-        """What it owns, and which events it has handled. How often a ticket changed on the way is not the end of it."""
+        """What it owns, and which events it has handled. How often a ticket changed on the way is not the end of it,
+        nor is how far an order had come when it was told of its money.
+        """
         found: dict[str, Any] = {}
         for table in await self._tables(*DELIVERY):
-            rows = await self.own.rows(f"SELECT * FROM {table} ORDER BY 1")
-            found[table] = [{name: value for name, value in row.items() if (table, name) != ("tickets", "version")} for row in rows]
+            rows = await self.own.rows(f"SELECT * FROM {table} ORDER BY 1, 2")
+            on_the_way = table in ("tickets", "told")
+            found[table] = [{name: value for name, value in row.items() if not (on_the_way and name == "version")} for row in rows]
         found["inbox"] = await self.own.rows("SELECT event_id, event FROM inbox ORDER BY event_id")
         return found
 
