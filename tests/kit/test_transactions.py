@@ -1,5 +1,6 @@
 """Rows change and events are said together, or neither."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -7,6 +8,7 @@ from uuid import uuid4
 import pytest
 from facts import order_created, payment_created, ticket_created
 
+from admitone.kit.db import happened
 from admitone.kit.event import Event
 from admitone.kit.log import causation_id, going_back_to
 from admitone.local import Engines
@@ -72,3 +74,14 @@ async def test_a_transaction_has_one_time_from_its_databases_clock(own: OwnDatab
     async with own.db.transaction() as tx:
         assert await tx.value("SELECT $1 BETWEEN now() - interval '1 minute' AND clock_timestamp()", tx.now)
         assert tx.now.utcoffset() is not None
+
+
+async def test_a_loop_that_is_ended_at_the_moment_of_a_signal_ends() -> None:
+    signal = asyncio.Event()
+    waiting = asyncio.create_task(happened(signal, 10))
+    while not signal._waiters:
+        await asyncio.sleep(0)
+    signal.set()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

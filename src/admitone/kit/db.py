@@ -58,9 +58,13 @@ class Signal:
 
 
 async def happened(event: asyncio.Event, timeout_seconds: float) -> None:
-    """Wait for a signal, but no longer than that."""
+    """Wait for a signal, but no longer than that.
+
+    (asyncio.wait_for would forget a cancellation that comes with the signal: a loop could not be ended.)
+    """
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
 
 
 class Tx:

@@ -50,7 +50,8 @@ async def _batches(client: Client, consumer: str, queue: asyncio.Queue[Msg], inb
             await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{consumer}", pull, reply=inbox)
             wanted = BATCH
         try:
-            arrived = [await asyncio.wait_for(queue.get(), 2.5 * HEARTBEAT_SECONDS)]
+            async with asyncio.timeout(2.5 * HEARTBEAT_SECONDS):
+                arrived = [await queue.get()]
         except TimeoutError:  # Not even a heartbeat: the request is lost, or the bus is.
             wanted = 0
             continue
