@@ -146,14 +146,14 @@ class House:
     def start_bus(self) -> None:
         self.engines.start_nats()
 
-    async def publish(self, event: Event, event_id: UUID | None = None) -> UUID:
+    async def publish(self, event: Event, event_id: UUID | None = None, correlation_id: UUID | None = None) -> UUID:
         """Put an event into the stream by hand, as the network might: late, twice, in any order."""
         event_id = event_id or uuid4()
         message = Message(
             event_id=event_id,
             event=type(event).__name__,
             time=datetime.now(UTC),
-            correlation_id=uuid4(),
+            correlation_id=correlation_id or uuid4(),
             causation_id=None,
             data=msgspec.to_builtins(event),
         )

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,7 +20,7 @@ from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.consumer import Consumer
 from admitone.kit.db import Database, connected
 from admitone.kit.form import as_uuid
-from admitone.kit.log import correlation_id, log
+from admitone.kit.log import going_back_to, log
 from admitone.kit.metrics import REQUESTS
 from admitone.kit.migrations import migrate_at
 from admitone.kit.problem import NotFound
@@ -57,26 +57,23 @@ class Dispatcher:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        headers = dict(scope["headers"])
-        known = as_uuid(headers.get(CORRELATION_HEADER, b"").decode("latin-1"))
         started = time.perf_counter()
         status = 0
         name, app = self._find(scope["path"])
         if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
             scope = {**scope, "method": "GET"}
 
-        async def send_with_id(message: Any) -> None:
+        async def watched_send(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (CORRELATION_HEADER, str(correlation_id.get()).encode())]
             await send(message)
 
-        token = correlation_id.set(known or uuid4())
+        request = correlation_of(scope)
         try:
-            await app(scope, receive, send_with_id)
+            with going_back_to(request):
+                await app(scope, receive, with_correlation(watched_send, request))
         finally:
-            correlation_id.reset(token)
             REQUESTS.labels(name, scope["method"], status).observe(time.perf_counter() - started)
 
     def _find(self, path: str) -> tuple[str, Any]:
@@ -107,6 +104,22 @@ class Dispatcher:
 
     async def _nothing_here(self, _scope: Any, _receive: Any, send: Any) -> None:
         await respond(send, 404, NotFound().document(), "application/problem+json")
+
+
+def correlation_of(scope: Any) -> UUID:
+    """The id that a request brings along; a new one where there is none, or none that can be used."""
+    return as_uuid(dict(scope["headers"]).get(CORRELATION_HEADER, b"").decode("latin-1")) or uuid4()
+
+
+def with_correlation(send: Any, request: UUID) -> Any:
+    """`send`, with the request's id in the header of the answer, unless it has one."""
+
+    async def send_with_id(message: Any) -> None:
+        if message["type"] == "http.response.start" and not any(name == CORRELATION_HEADER for name, _ in message["headers"]):
+            message = {**message, "headers": [*message["headers"], (CORRELATION_HEADER, str(request).encode())]}
+        await send(message)
+
+    return send_with_id
 
 
 def is_under(prefix: str, path: str) -> bool:

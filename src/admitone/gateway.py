@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from admitone.app import DOCS, SERVICES, is_under, respond
+from admitone.app import CORRELATION_HEADER, DOCS, SERVICES, correlation_of, is_under, respond, with_correlation
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.problem import BodyTooLarge, NotFound, Problem, TryAgain
 from admitone.kit.web import MAX_BODY_BYTES
@@ -28,6 +28,10 @@ class Gateway:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
+        request = correlation_of(scope)
+        send = with_correlation(send, request)
+        headers = [header for header in scope["headers"] if header[0].lower() not in HOP_BY_HOP | {CORRELATION_HEADER}]
+        scope = {**scope, "headers": [*headers, (CORRELATION_HEADER, str(request).encode())]}
         path = scope["path"]
         if path == "/healthz":
             await respond(send, 200, {"healthy": True})
@@ -60,7 +64,7 @@ class Gateway:
         request = self.client.build_request(
             scope["method"],
             url + scope["raw_path"].decode("latin-1").partition("?")[0] + query,
-            headers=[header for header in scope["headers"] if header[0].lower() not in HOP_BY_HOP],
+            headers=scope["headers"],
             content=body,
         )
         try:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import pytest
+import structlog
 from facts import BOB, TICKET, reservation_refused, ticket_created, ticket_updated
 from house import eventually
 
@@ -16,6 +17,7 @@ from admitone.events import TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.bus import STREAM
 from admitone.kit.config import Settings
 from admitone.kit.db import Tx
+from admitone.kit.log import correlation_id
 from admitone.kit.service import Handlers, TooEarly
 from admitone.local import Engines
 from admitone.orders import commands
@@ -225,6 +227,30 @@ async def test_what_a_handler_says_goes_back_to_the_event_and_its_request(here: 
         await done(here, handled=1)
     assert await here.own.rows("SELECT correlation_id, causation_id FROM outbox WHERE event = 'OrderReserved'") == [
         {"correlation_id": request, "causation_id": cause}
+    ]
+
+
+async def test_what_is_logged_of_an_event_has_its_own_request_and_never_that_of_the_one_before(here: Exchange) -> None:
+    requests = [uuid4(), uuid4()]
+    listener = Listener(bad=[ValueError("among others"), ValueError("by itself")])
+    await here.sends(ticket("good"), correlation_id=requests[0])
+    await here.sends(ticket("bad"), correlation_id=requests[1])
+    await here.sends_bytes("events.tickets.TicketCreated", b"nonsense")
+    logged: list[tuple[str, UUID | None]] = []
+
+    def note(_logger: Any, _method: str, line: structlog.typing.EventDict) -> str:
+        logged.append((line["event"].partition(":")[0], correlation_id.get()))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[note])
+    try:
+        async with here.at_work(here.consumer(listener.handlers)):
+            await done(here, handled=2, parked=1)
+    finally:
+        structlog.reset_defaults()
+    assert logged == [
+        ("orders could not handle TicketCreated; again in 0.01 s", requests[1]),
+        ("orders has parked TicketCreated", None),
     ]
 
 

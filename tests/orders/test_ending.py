@@ -191,6 +191,12 @@ async def test_the_expiry_of_an_order_that_was_never_confirmed_counts_too(rehear
         assert (event.reason, event.version) == ("expired", 2)
 
 
+async def test_what_the_sweep_ends_belongs_to_the_request_that_made_the_order(scene: Scene) -> None:
+    (made,) = await scene.it.rows("SELECT correlation_id FROM outbox WHERE event = 'OrderCreated'")
+    assert await scene.it.does(commands.expire_overdue, CANCEL_AT) == 1
+    assert await scene.it.rows("SELECT correlation_id FROM outbox WHERE event = 'OrderCancelled'") == [made]
+
+
 async def test_the_sweep_ends_what_expiration_has_never_spoken_of(scene: Scene) -> None:
     assert await scene.it.does(commands.expire_overdue, CANCEL_AT - SECOND) == 0
     assert await scene.it.said() == []

@@ -10,6 +10,7 @@ from house import eventually
 from paying import MINUTE, Scene
 
 from admitone.kit.config import Settings
+from admitone.kit.log import going_back_to
 from admitone.payments import commands, processing, repository
 from admitone.payments.gateway import OutcomeUnknown
 from admitone.payments.jobs import settle_charges
@@ -23,6 +24,16 @@ async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(sce
     assert await scene.settles() == 0
     assert await scene.both_sides() == (["authorized"], ["authorized"])
     assert await scene.said() == ["PaymentAuthorized"]
+
+
+async def test_whoever_asks_the_processor_what_follows_belongs_to_the_request_that_began_the_charge(scene: Scene) -> None:
+    order, request = order_reserved(), uuid4()
+    await scene.hears(order)
+    with going_back_to(request):
+        charge = await scene.begins(order.order_id)
+    with going_back_to(uuid4()):  # A webhook's, say.
+        await processing.authorize(scene.own.db, scene.processor, charge)
+    assert await scene.own.rows("SELECT correlation_id FROM outbox") == [{"correlation_id": request}]
 
 
 async def test_the_payment_of_a_complete_order_is_taken_once(scene: Scene) -> None:

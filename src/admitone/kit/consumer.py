@@ -13,8 +13,8 @@ from admitone.kit.bus import BUS_TROUBLE, Bus
 from admitone.kit.db import TRANSIENT, Database
 from admitone.kit.event import subject
 from admitone.kit.handling import Unreadable, handle, told
-from admitone.kit.log import log
-from admitone.kit.metrics import PARKED
+from admitone.kit.log import log, speak_for_nobody
+from admitone.kit.metrics import HANDLED, PARKED
 from admitone.kit.pulling import RequestEnded, pulled
 from admitone.kit.service import Handlers, TooEarly
 
@@ -40,7 +40,10 @@ class Consumer:
             try:
                 async with pulled(self.bus.client, self.bus.stream, self._config()) as batches:
                     async for batch in batches:
-                        await self._handle_batch(batch)
+                        try:
+                            await self._handle_batch(batch)
+                        finally:
+                            speak_for_nobody()
             except TRANSIENT + BUS_TROUBLE as error:
                 self.bus.complain(error)
                 if isinstance(error, nats.js.errors.NotFoundError):
@@ -66,19 +69,18 @@ class Consumer:
         """In order and in one transaction. When one event of it fails, all is taken back and each is taken by itself."""
         try:
             async with self.db.transaction() as tx:
-                for message in batch:
-                    await handle(self.handlers, message.data, tx)
+                handled = [await handle(self.handlers, message.data, tx) for message in batch]
         except Exception:
             for message in batch:
                 await self._handle_alone(message)
         else:
-            for message in batch:
-                await message.ack()
+            for message, event in zip(batch, handled, strict=True):
+                await self._done(message, event)
 
     async def _handle_alone(self, message: Msg) -> None:
         try:
             async with self.db.transaction() as tx:
-                await handle(self.handlers, message.data, tx)
+                event = await handle(self.handlers, message.data, tx)
         except TooEarly as early:
             await message.nak(delay=early.seconds)
         except TRANSIENT:
@@ -87,7 +89,12 @@ class Consumer:
             await self._failed(message, error)
         else:
             self._failures.pop(_event_id(message), None)
-            await message.ack()
+            await self._done(message, event)
+
+    async def _done(self, message: Msg, event: str | None) -> None:
+        if event is not None:
+            HANDLED.labels(self.handlers.service, event).inc()
+        await message.ack()
 
     async def _failed(self, message: Msg, error: Exception) -> None:
         """Let a failing event rest, longer each time; park it when that is no use, so that it holds up nothing else."""

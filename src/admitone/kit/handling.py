@@ -4,8 +4,8 @@ import msgspec
 
 from admitone.kit.db import Tx
 from admitone.kit.event import CATALOGUE, Event, Message
-from admitone.kit.log import causation_id, correlation_id
-from admitone.kit.metrics import HANDLED
+from admitone.kit.log import causation_id, correlation_id, speak_for_nobody
+from admitone.kit.metrics import HANDLING
 from admitone.kit.service import Handler, Handlers
 
 
@@ -13,16 +13,22 @@ class Unreadable(Exception):
     """A message that is no event we know. Trying again can't help, so it is parked at once."""
 
 
-async def handle(handlers: Handlers, data: bytes, tx: Tx) -> bool:
-    """Give the event to its handler, and note that; False when that was done before. Raises Unreadable, and what the handler raises."""
-    envelope, event, handler = decode(handlers, data)
+async def handle(handlers: Handlers, data: bytes, tx: Tx) -> str | None:
+    """Give the event to its handler, note that, and return the event's name; None when that was done before.
+
+    What is said and logged meanwhile, and afterwards about a failure, belongs to the event's request.
+    Raises Unreadable, and what the handler raises.
+    """
+    speak_for_nobody()
+    envelope = _envelope(data)
     correlation_id.set(envelope.correlation_id)
     causation_id.set(envelope.event_id)
+    event, handler = _decode(handlers, envelope)
     if not await note(envelope, tx):
-        return False
-    await handler(event, tx)
-    HANDLED.labels(handlers.service, envelope.event).inc()
-    return True
+        return None
+    with HANDLING.labels(handlers.service, envelope.event).time():
+        await handler(event, tx)
+    return envelope.event
 
 
 async def note(envelope: Message, tx: Tx) -> bool:
@@ -37,13 +43,19 @@ async def note(envelope: Message, tx: Tx) -> bool:
     )
 
 
-def decode(handlers: Handlers, data: bytes) -> tuple[Message, Event, Handler]:
-    """The envelope, the event, and who handles it here. Raises Unreadable."""
+def _envelope(data: bytes) -> Message:
     try:
-        envelope = msgspec.json.decode(data, type=Message)
+        return msgspec.json.decode(data, type=Message)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def _decode(handlers: Handlers, envelope: Message) -> tuple[Event, Handler]:
+    """The event, and who handles it here."""
+    try:
         event_type = CATALOGUE[envelope.event]
-        return envelope, msgspec.convert(envelope.data, event_type), handlers.by_event[event_type]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+        return msgspec.convert(envelope.data, event_type), handlers.by_event[event_type]
+    except (msgspec.MsgspecError, KeyError) as error:
         raise Unreadable(str(error)) from error
 
 

@@ -29,6 +29,12 @@ def going_back_to(request: UUID) -> Iterator[None]:
         correlation_id.reset(token)
 
 
+def speak_for_nobody() -> None:
+    """What is logged from now on belongs to no request: least of all to that of the event which was handled before."""
+    correlation_id.set(None)
+    causation_id.set(None)
+
+
 def printable(text: str) -> str:
     """A text from elsewhere, safe on a terminal: what is no visible character (but a new line) is spelt out."""
     return "".join(letter if letter.isprintable() or letter == "\n" else f"\\u{ord(letter):04x}" for letter in text)
@@ -40,7 +46,7 @@ def configure(stream: Any = sys.stderr) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            _add_correlation,
+            _add_short_correlation if human else _add_correlation,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
             structlog.processors.ExceptionRenderer()
             if human
@@ -56,8 +62,17 @@ def configure(stream: Any = sys.stderr) -> None:
 
 
 def _add_correlation(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    if (current := correlation_id.get()) is not None:
-        line.setdefault("correlation", str(current)[:8])
+    """Whole, so that it can be searched for."""
+    if (current := line.get("correlation", correlation_id.get())) is not None:
+        line["correlation"] = str(current)
+    return line
+
+
+def _add_short_correlation(logger: Any, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Enough of it for an eye to tell one from another."""
+    line = _add_correlation(logger, method, line)
+    if "correlation" in line:
+        line["correlation"] = line["correlation"][:8]
     return line
 
 

@@ -1,4 +1,4 @@
-"""The figures at /metrics, in Prometheus's format."""
+"""What is counted as it happens, for /metrics. How things stand at the moment of a scrape is in figures.py."""
 
 from prometheus_client import Counter, Histogram
 
@@ -9,5 +9,11 @@ REQUESTS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 PUBLISHED = Counter("admitone_events_published_total", "Events that the stream has acknowledged.", ("service", "event"))
+HANDLING = Histogram(
+    "admitone_handler_seconds",
+    "How long handlers took, also those that failed.",
+    ("service", "event"),
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
 HANDLED = Counter("admitone_events_handled_total", "Events that a service has handled.", ("service", "event"))
 PARKED = Counter("admitone_events_parked_total", "Events that a service could not handle.", ("service", "event"))

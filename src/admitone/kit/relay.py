@@ -139,7 +139,7 @@ async def publish(stream: JetStreamContext, service: str, row: asyncpg.Record) -
     event = CATALOGUE.get(row["event"])
     listeners = ", ".join(LISTENERS[event]) if event else ""
     ids = {name.removesuffix("_id"): str(row["data"][name])[:8] for name in ("order_id", "ticket_id") if row["data"].get(name)}
-    log.info(f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=str(row["correlation_id"])[:8])
+    log.info(f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
     return ack.seq
 
 

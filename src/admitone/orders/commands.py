@@ -20,6 +20,7 @@ from admitone.events import (
 )
 from admitone.kit.config import Settings
 from admitone.kit.db import Tx
+from admitone.kit.log import correlation, going_back_to
 from admitone.kit.service import TooEarly
 from admitone.orders import repository
 from admitone.orders.model import (
@@ -129,7 +130,8 @@ async def expire_overdue(tx: Tx, now: datetime) -> int:
     """The net: end whatever is overdue, even if expiration never says so. Returns how many."""
     orders = await repository.expire_overdue(tx, now)
     for order in orders:
-        await tx.emit(_state(order, OrderCancelled))
+        with going_back_to(await repository.request_of(tx, order.order_id) or correlation()):
+            await tx.emit(_state(order, OrderCancelled))
     return len(orders)
 
 

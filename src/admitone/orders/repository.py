@@ -111,6 +111,20 @@ async def expire_overdue(tx: Tx, now: datetime) -> list[Order]:
     )
 
 
+async def open_since(tx: Tx, before: datetime) -> int:
+    """How many orders should have ended before then, and have not."""
+    count: int = await tx.value("SELECT count(*) FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at < $1", before)
+    return count
+
+
+async def request_of(tx: Tx, order_id: UUID) -> UUID | None:
+    """The correlation id of the request that made an order: it is in what we said of that."""
+    request: UUID | None = await tx.value(
+        "SELECT correlation_id FROM outbox WHERE data ->> 'order_id' = $1 ORDER BY id LIMIT 1", str(order_id)
+    )
+    return request
+
+
 async def complete(tx: Tx, order_id: UUID, amount_cents: int, currency: str) -> Order | None:
     """The complete order, or None when it is not waiting for just this amount."""
     return await tx.one(
