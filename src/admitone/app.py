@@ -7,11 +7,11 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from admitone import auth, expiration, orders, payments, tickets, web
 from admitone.docs.pages import Docs
@@ -19,6 +19,8 @@ from admitone.kit.bus import Bus
 from admitone.kit.config import Settings, WrongSettings
 from admitone.kit.consumer import Consumer
 from admitone.kit.db import Database, connected
+from admitone.kit.exposition import CONTENT_TYPE, Board
+from admitone.kit.figures import of_service
 from admitone.kit.form import as_uuid
 from admitone.kit.log import going_back_to, log
 from admitone.kit.metrics import REQUESTS
@@ -48,6 +50,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self.apps: list[tuple[str, str, Any]] = []
         self.checks: dict[str, Callable[[], Any]] = {}
+        self.board = Board()
 
     def add(self, service: Service, app: Any) -> None:
         if service.routes:
@@ -100,7 +103,7 @@ class Dispatcher:
         await respond(send, 200 if ready else 503, {"ready": ready, "services": found})
 
     async def _metrics(self, _scope: Any, _receive: Any, send: Any) -> None:
-        await respond(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+        await respond(send, 200, await self.board.text(), CONTENT_TYPE)
 
     async def _nothing_here(self, _scope: Any, _receive: Any, send: Any) -> None:
         await respond(send, 404, NotFound().document(), "application/problem+json")
@@ -174,6 +177,10 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
                 tasks += [loops.create_task(job(db, settings, **provided)) for job in service.jobs]
                 dispatcher.checks[service.name] = _check_of(db, bus)
+                figures = partial(of_service, service.name, url, service.figures, bus, service.handlers is not None)
+                dispatcher.board.add(service.name, service.figures, figures)
+            else:
+                dispatcher.checks[service.name] = _answers
             dispatcher.add(service, litestar_app(service, settings, verifier, db, provided))
         try:
             yield dispatcher
@@ -195,13 +202,14 @@ async def _exchange_events(service: Service, db: Database, bus: Bus, database_ur
             loops.create_task(Consumer(service.handlers, db, bus).run())
 
 
+async def _answers() -> dict[str, Any]:
+    """A service that lacks nothing is ready as soon as it answers."""
+    return {"ready": True}
+
+
 def _check_of(db: Database, bus: Bus) -> Callable[[], Any]:
     async def check() -> dict[str, Any]:
-        try:
-            await asyncio.wait_for(db.pool.fetchval("SELECT 1"), 1)
-            database = "ready"
-        except Exception:
-            database = "away"
+        database = "ready" if await db.answers(1) else "away"
         # A bus that is away makes nothing unready: orders are taken all the same, and their events are sent later.
         return {"ready": database == "ready", "database": database, "bus": bus.state}
 

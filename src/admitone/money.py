@@ -9,9 +9,8 @@ from uuid import UUID
 from admitone.kit.config import Settings
 from admitone.kit.db import Database, connected
 from admitone.payments import commands, ledger, repository
-from admitone.payments.model import Charge, DueCharge
+from admitone.payments.model import SETTLED_WITHIN, Charge, DueCharge
 
-SETTLED_WITHIN = timedelta(minutes=1)
 LOOK_FOR_SECONDS = 15.0
 
 

@@ -10,6 +10,7 @@ from facts import CANCEL_AT, A, expiration_complete, order_cancelled, order_comp
 from admitone import expiration
 from admitone.events import OrderEvent
 from admitone.expiration import commands, repository
+from admitone.kit.figures import read
 from admitone.kit.log import correlation_id
 from admitone.kit.testing import Rehearsal
 from delivery import every_order, heard
@@ -133,3 +134,13 @@ async def test_an_open_order_has_its_newest_deadline_whatever_came_first(rehears
                 assert await rings(it, LATER) == 0, arrival
                 assert await rings(it, LATER + SECOND) == 1, arrival
                 assert await it.said() == [expiration_complete(cancel_at=LATER + SECOND)], arrival
+
+
+async def test_a_timer_counts_as_overdue_five_seconds_after_its_time_until_it_rings(rehearse: Rehearse) -> None:
+    async with rehearse(expiration.service) as it:
+        await it.hears(order_created())
+        for now, overdue in ((CANCEL_AT + 5 * SECOND, 0.0), (CANCEL_AT + 6 * SECOND, 1.0)):
+            it.now = now
+            assert await read(it.tx, expiration.service.figures) == {"overdue_timers": overdue}
+        await rings(it, it.now)
+        assert await read(it.tx, expiration.service.figures) == {"overdue_timers": 0.0}

@@ -5,8 +5,9 @@ publishes: ExpirationComplete
 listens to: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted
 """
 
+from admitone.expiration.figures import FIGURES
 from admitone.expiration.handlers import handlers
 from admitone.expiration.jobs import ring_timers
 from admitone.kit.service import Service
 
-service = Service(name="expiration", handlers=handlers, jobs=(ring_timers,))
+service = Service(name="expiration", handlers=handlers, jobs=(ring_timers,), figures=FIGURES)

@@ -47,6 +47,12 @@ async def ring(tx: Tx, now: datetime) -> list[Timer]:
     )
 
 
+async def waiting_since(tx: Tx, before: datetime) -> int:
+    """How many timers were due before then and have not rung."""
+    count: int = await tx.value("SELECT count(*) FROM timers WHERE due < $1 AND rung_at IS NULL", before)
+    return count
+
+
 async def next_due(tx: Tx) -> datetime | None:
     """When the next timer is due, or None when none waits."""
     due: datetime | None = await tx.value("SELECT min(due) FROM timers WHERE due IS NOT NULL AND rung_at IS NULL")

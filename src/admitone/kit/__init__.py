@@ -18,7 +18,9 @@ session      the signed cookie
 web          a Litestar app out of a service's routes
 documented   what a route takes and gives, said next to it
 config       the environment, read once
-metrics      the figures at /metrics
+metrics      what is counted as it happens
+figures      how a service stands: what waits in its database and on the bus
+exposition   /metrics, out of both
 log          lines that carry the correlation id
 clock        the one clock of a service: its database's
 testing      rehearsals: a service hears, does, and we look at what it said

@@ -147,6 +147,19 @@ class Database:
             with _given_up_in_time(connection):
                 yield Tx(connection, self.service, await self.clock(connection))
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether there is a connection that works; to find out takes three times as long at most."""
+        try:
+            connection = await self.pool.acquire(timeout=seconds)
+            try:
+                with _given_up_in_time(connection):
+                    await connection.fetchval("SELECT 1", timeout=seconds)
+            finally:
+                await self.pool.release(connection, timeout=seconds)
+        except (*TRANSIENT, asyncpg.PostgresError):
+            return False
+        return True
+
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
         connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)

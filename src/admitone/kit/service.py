@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from admitone.kit.config import Settings
 from admitone.kit.db import Database, Tx
 from admitone.kit.event import LISTENERS, Event
+from admitone.kit.figures import Figure
 
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
@@ -58,6 +59,8 @@ class Service:
 
     Each is made once. An async context manager is entered for as long as the service runs.
     """
+    figures: Sequence[Figure] = ()
+    """What is to be seen of it at /metrics and by `admitone doctor`, besides what is to be seen of every service."""
     has_database: bool = True
     exception_handlers: Mapping[type[Exception], Callable[..., Any]] = field(default_factory=dict)
     """How refusals look where they are not problem+json."""

@@ -7,8 +7,9 @@ listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete
 """
 
 from admitone.kit.service import Service
+from admitone.orders.figures import FIGURES
 from admitone.orders.handlers import handlers
 from admitone.orders.jobs import sweep_overdue_orders
 from admitone.orders.routes import ROUTES
 
-service = Service(name="orders", prefix="/api/orders", routes=ROUTES, handlers=handlers, jobs=(sweep_overdue_orders,))
+service = Service(name="orders", prefix="/api/orders", routes=ROUTES, handlers=handlers, jobs=(sweep_overdue_orders,), figures=FIGURES)

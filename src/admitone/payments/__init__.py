@@ -6,6 +6,7 @@ listens to: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted, OrderRe
 """
 
 from admitone.kit.service import Service
+from admitone.payments.figures import FIGURES
 from admitone.payments.handlers import handlers
 from admitone.payments.jobs import settle_charges
 from admitone.payments.processor import gateway_of
@@ -17,5 +18,6 @@ service = Service(
     routes=ROUTES,
     handlers=handlers,
     jobs=(settle_charges,),
+    figures=FIGURES,
     provides={"gateway": gateway_of},
 )

@@ -1,6 +1,6 @@
 """What a charge is, and what can be refused."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -13,6 +13,8 @@ MOST_ATTEMPTS = 3
 VOIDED = "voided"
 Status = Literal["created", "authorized", "completed", "failed", "uncollected", "refunded"]
 """created -> authorized -> completed -> refunded; or failed; or, approved and then refused, uncollected."""
+SETTLED_WITHIN = timedelta(minutes=1)
+"""What is not settled by then is listed by `admitone money`."""
 
 
 class PaymentForm(Struct, rename="camel"):

@@ -1,0 +1,17 @@
+"""How expiration stands, besides what is to be seen of every service."""
+
+from datetime import timedelta
+
+from admitone.expiration import repository
+from admitone.kit.db import Tx
+from admitone.kit.figures import Figure
+
+OVERDUE_AFTER = timedelta(seconds=5)
+"""The job looks at least once a second, and has a few more for trouble with its database."""
+
+
+async def _overdue(tx: Tx) -> float:
+    return float(await repository.waiting_since(tx, tx.now - OVERDUE_AFTER))
+
+
+FIGURES = (Figure("overdue_timers", "Timers that should have rung more than 5 s ago.", _overdue),)
