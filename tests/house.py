@@ -99,9 +99,9 @@ class House:
         environment = {**os.environ, **self.settings, "ADMITONE_PORT": str(port), **settings}
         self.processes[name] = processes.begin(arguments, environment, self.folder / f"{name}.out")
 
-    def admitone(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def admitone(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """A command, run with this house's settings."""
-        return processes.run(list(arguments), {**os.environ, **self.settings})
+        return processes.run(list(arguments), {**os.environ, **self.settings, **settings})
 
     def log(self, name: str = "all") -> str:
         """What a process has written so far."""

@@ -1,4 +1,6 @@
-"""The command line: admitone up | serve | gateway | migrate | keygen | events | journey | parked | money | refund | settle | ledger."""
+"""The command line: admitone up | serve | gateway | migrate | keygen | events | journey | parked | doctor | money | refund | settle
+| ledger.
+"""
 
 import asyncio
 import contextlib
@@ -22,6 +24,7 @@ from admitone import money as cash
 from admitone.auth.tokens import make_key, public_key
 from admitone.docs import asyncapi
 from admitone.docs.overview import overview
+from admitone.doctor import examine, telling
 from admitone.gateway import gateway as gateway_to
 from admitone.kit import config, log
 from admitone.kit.bus import BusClosed
@@ -362,6 +365,17 @@ def ledger(by_seller: bool) -> None:
         lines, adds_up = _run(work())
         click.echo("\n".join(lines))
         sys.exit(0 if adds_up else 1)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For a program: every line with its figure.")
+def doctor(as_json: bool) -> None:
+    """Look at the running system: a line for each check, and what to do about it; exit code 1 if anything is bad."""
+    settings = _settings()
+    with _sentences():
+        lines = _run(examine(settings))
+        click.echo(telling.as_json(lines) if as_json else "\n".join(telling.tell(lines)))
+        sys.exit(1 if telling.worst(lines) == "bad" else 0)
 
 
 def _order(text: str) -> UUID:

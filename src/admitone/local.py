@@ -279,7 +279,14 @@ async def with_engines(settings: Settings, say: Callable[[str], None]) -> AsyncI
         settings = _with_keys(settings, folder)
         _write_secret(
             folder / "run.json",
-            json.dumps({"pid": os.getpid(), "database_url": settings.database_url, "nats_url": settings.nats_url}),
+            json.dumps(
+                {
+                    "pid": os.getpid(),
+                    "database_url": settings.database_url,
+                    "nats_url": settings.nats_url,
+                    "services_url": settings.services_url,
+                }
+            ),
         )
         if engines is None:
             yield settings
@@ -309,7 +316,12 @@ def settings_of_run(settings: Settings) -> Settings:
         raise EngineTrouble(
             f"Nothing runs in {settings.data}: start it with `make run`, or set DATABASE_URL and NATS_URL to where it does."
         ) from None
-    return replace(settings, database_url=run["database_url"], nats_url=settings.nats_url or run["nats_url"])
+    return replace(
+        settings,
+        database_url=run["database_url"],
+        nats_url=settings.nats_url or run["nats_url"],
+        services_url=run.get("services_url", settings.services_url),
+    )
 
 
 def free_port() -> int:

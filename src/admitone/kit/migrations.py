@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from urllib.parse import urlsplit
 
@@ -11,6 +12,16 @@ from admitone.kit.config import own_database_url
 from admitone.kit.connection import Connection
 
 LOCK = 0x41444D4954  # "ADMIT"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the migrations in a database differ from those in this code: names of files."""
+
+    missing: tuple[str, ...]
+    edited: tuple[str, ...]
+    unknown: tuple[str, ...]
+    """Applied there, and not in this code: a newer version of it was here."""
 
 
 class MigrationEdited(Exception):
@@ -30,7 +41,7 @@ async def migrate(connection: Connection, service: str, packages: Sequence[str] 
         )
         applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
         for name, sql in [file for package in packages or ("kit", service) for file in _files(package)]:
-            checksum = hashlib.sha256(sql.encode()).hexdigest()
+            checksum = _checksum(sql)
             if name not in applied:
                 async with connection.transaction():
                     await connection.execute(sql)
@@ -45,6 +56,19 @@ async def migrate(connection: Connection, service: str, packages: Sequence[str] 
     return applied_now
 
 
+async def standing(connection: Connection, service: str) -> Standing:
+    """How the database of a service stands. Changes nothing."""
+    applied: dict[str, str] = {}
+    if await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL"):
+        applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
+    ours = {name: _checksum(sql) for package in ("kit", service) for name, sql in _files(package)}
+    return Standing(
+        missing=tuple(name for name in ours if name not in applied),
+        edited=tuple(name for name in ours if applied.get(name, ours[name]) != ours[name]),
+        unknown=tuple(name for name in applied if name not in ours),
+    )
+
+
 async def migrate_at(url: str, service: str, packages: Sequence[str] = ()) -> list[str]:
     """The same, on a connection of its own."""
     connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": f"{service} migrate"})
@@ -52,6 +76,10 @@ async def migrate_at(url: str, service: str, packages: Sequence[str] = ()) -> li
         return await migrate(connection, service, packages)
     finally:
         await connection.close()
+
+
+def _checksum(sql: str) -> str:
+    return hashlib.sha256(sql.encode()).hexdigest()
 
 
 def _files(package: str) -> list[tuple[str, str]]:
