@@ -11,7 +11,7 @@ import msgspec
 from admitone.docs.overview import EXAMPLES
 from admitone.kit.db import Tx
 from admitone.kit.event import CATALOGUE, Event
-from admitone.kit.handling import decode
+from admitone.kit.handling import decode, envelope_of
 from admitone.kit.service import Handlers
 
 Json = dict[str, Any]
@@ -47,7 +47,7 @@ def read(message: Json) -> Event:
     """As a service does that hears everything. Raises Unreadable."""
     everybody = Handlers("everybody")
     everybody.by_event = dict.fromkeys(CATALOGUE.values(), _nothing)
-    return decode(everybody, json.dumps(message).encode())[1]
+    return decode(everybody, envelope_of(json.dumps(message).encode()))[0]
 
 
 async def _nothing(_event: Event, _tx: Tx) -> None: ...

@@ -20,10 +20,10 @@ async def handle(handlers: Handlers, data: bytes, tx: Tx) -> str | None:
     Raises Unreadable, and what the handler raises.
     """
     speak_for_nobody()
-    envelope = _envelope(data)
+    envelope = envelope_of(data)
     correlation_id.set(envelope.correlation_id)
     causation_id.set(envelope.event_id)
-    event, handler = _decode(handlers, envelope)
+    event, handler = decode(handlers, envelope)
     if not await note(envelope, tx):
         return None
     with HANDLING.labels(handlers.service, envelope.event).time():
@@ -43,15 +43,16 @@ async def note(envelope: Message, tx: Tx) -> bool:
     )
 
 
-def _envelope(data: bytes) -> Message:
+def envelope_of(data: bytes) -> Message:
+    """Raises Unreadable."""
     try:
         return msgspec.json.decode(data, type=Message)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Unreadable(str(error)) from error
 
 
-def _decode(handlers: Handlers, envelope: Message) -> tuple[Event, Handler]:
-    """The event, and who handles it here."""
+def decode(handlers: Handlers, envelope: Message) -> tuple[Event, Handler]:
+    """The event, and who handles it here. Raises Unreadable."""
     try:
         event_type = CATALOGUE[envelope.event]
         return msgspec.convert(envelope.data, event_type), handlers.by_event[event_type]
