@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -17,19 +18,45 @@ from admitone.kit.testing import Ensemble, Rehearsal, ensemble, rehearsal
 from admitone.local import Engines
 from admitone.payments import testgateway
 
+OWN_FOLDER = "admitone-tests-"
+
 
 def pytest_configure() -> None:
-    """Databases are copied a hundred times: in memory, where there is room, that is done in a fifth of the time."""
+    """A run keeps its data in a folder of its own, in memory where there is room: databases are copied a hundred times.
+
+    pytest's usual folder is shared by all runs of a user, and each that begins closes it to the user as whom the engines run.
+    """
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ:
+        return
     memory = Path("/dev/shm")
-    if memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+    room = memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30
+    folder = memory if room else Path(tempfile.gettempdir())
+    for left in folder.glob(f"{OWN_FOLDER}*"):
+        if not _is_running(int(left.name.removeprefix(OWN_FOLDER))):
+            shutil.rmtree(left, ignore_errors=True)
+    own = folder / f"{OWN_FOLDER}{os.getpid()}"
+    own.mkdir()
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(own)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a test that was skipped was not run, and that is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if session.exitstatus == pytest.ExitCode.OK and os.environ["PYTEST_DEBUG_TEMPROOT"].endswith(f"{OWN_FOLDER}{os.getpid()}"):
+        shutil.rmtree(os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_errors=True)  # What has failed is kept until the next run.
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 Rehearse = Callable[[Service], AbstractAsyncContextManager[Rehearsal]]
