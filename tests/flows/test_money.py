@@ -203,12 +203,13 @@ async def test_payments_that_is_killed_in_the_middle_of_any_call_finishes_it_whe
 
 async def test_money_that_cannot_be_collected_is_listed_until_a_person_settles_it_or_undoes_the_sale(house_with_a_fee: House) -> None:
     house = house_with_a_fee
-    await misbehaves(house, "capture", "refuse", 3)
+    await misbehaves(house, "capture", "refuse", None)
     bob, orders = await sales(house, 30, 30, 30)
     kept, undone, relisted = orders
     for order in orders:
         assert (await bob.pays(order)).status_code == 201
     await settled(house, 20)
+    await behaves(house)
     for order in orders:
         seen = await bob.order(order)
         assert (seen["status"], seen["uncollected"], seen["paid"]) == ("complete", True, False)
