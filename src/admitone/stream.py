@@ -9,6 +9,7 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ from admitone.kit.relay import STREAM_NOT_FOUND
 CONNECT_SECONDS = 3
 LAPSES_AFTER_SECONDS = 30.0
 """When the stream forgets a consumer of ours whose process was killed."""
-COLOURS = dict(zip(NAMES, ("magenta", "cyan", "yellow", "blue", "green", "white"), strict=True))
+COLOURS = dict(zip(NAMES, cycle(("magenta", "cyan", "yellow", "blue", "green", "white")), strict=False))
 IDS = ("order_id", "ticket_id", "user_id", "charge_id")
 WIDEST_EVENT = 18
 NO_STREAM = "There is no stream yet; it is waited for."

@@ -1,6 +1,8 @@
 """The walls between the services are real: roles, databases, events, imports."""
 
 import re
+import tomllib
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -37,6 +39,17 @@ async def test_a_role_is_known_by_its_own_password_only(engines: Engines) -> Non
 
 def test_the_services_with_a_database_are_those_that_say_so() -> None:
     assert sorted(SERVICES_WITH_A_DATABASE) == sorted(service.name for service in SERVICES if service.has_database)
+
+
+def test_the_contracts_of_the_imports_name_every_service() -> None:
+    contracts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    strangers = next(layer for layer in contracts[0]["layers"] if "admitone.orders" in layer).split(" | ")
+    rooms = contracts[1]["containers"]
+    for service in SERVICES:
+        assert f"admitone.{service.name}" in strangers, f"add admitone.{service.name} to the layer of the services in pyproject.toml"
+        assert f"admitone.{service.name}" in rooms or not service.has_database, (
+            f"add admitone.{service.name} to containers in pyproject.toml"
+        )
 
 
 @pytest.mark.parametrize("event", CATALOGUE)

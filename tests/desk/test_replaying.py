@@ -174,6 +174,7 @@ async def orders(services: dict[str, Service]) -> Service:
 async def test_an_event_that_was_parked_and_is_replayed_ends_as_if_it_never_was(
     services: dict[str, Service], name: str, event: str
 ) -> None:
+    assert (name, event) in STORIES, f"say in STORIES what {name} hears when {event} is the one that was parked"
     service, story = services[name], STORIES[name, event]
     (late,) = (fact for fact in story if type(fact).__name__ == event and fact is not SOLD)
     await service.begins()

@@ -37,6 +37,7 @@ class Docs:
 
     def at(self, path: str) -> Page | None:
         """What is at this path, or None where nothing of ours is."""
+        path = path.rstrip("/") if path == "/docs/" else path
         if path not in self.makers:
             return self.api.at(path)
         if path not in self.made:

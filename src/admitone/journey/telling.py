@@ -48,6 +48,8 @@ class Table:
         names = [name for name in SERVICES_WITH_A_DATABASE if name != "auth" or name in said_by]
         self._lanes = {name: name if self._roomy else SHORT.get(name, name) for name in names}
         self._last: Step | None = None
+        self._tickets: dict[str, str] = {}
+        """The state of each ticket so far: where it stays the same, it is the price that was changed."""
 
     def head(self) -> list[str]:
         about, first = self.story.about, self.story.steps[0].time
@@ -63,8 +65,18 @@ class Table:
         self._last = step
         start = self._start(str(number), self._why(step, number), _time(step.time), after, self._of(step))
         lanes = "".join(self._cell(step, name) for name in self._lanes)
-        event = _fitting(step, self.width - len(click.unstyle(start + lanes)), 21 if self._roomy else 0)
+        event = _fitting(step, self._details(step), self.width - len(click.unstyle(start + lanes)), 21 if self._roomy else 0)
         return [f"{start}{lanes}{event}".rstrip(), *self._notes(step, (*step.heard, *step.parked, *step.dropped))]
+
+    def _details(self, step: Step) -> list[str]:
+        """Its state, a price, a title: the more telling first."""
+        details = in_short(step.event, step.data).split(", ")
+        if step.service == "tickets" and "version" in step.data:
+            ticket, state = str(step.data.get("ticket_id")), details[0]
+            if self._tickets.get(ticket) == state:
+                details = [*details[1:], state]
+            self._tickets[ticket] = state
+        return details
 
     def news(self, step: Step, services: Sequence[str]) -> list[str]:
         """Who has heard an event whose row is told already."""
@@ -209,10 +221,10 @@ def _parked(name: str, heard: Heard) -> str:
     return f"PARKED by {name} after {heard.tries} {'try' if heard.tries == 1 else 'tries'}: {printable(heard.error or '')}"
 
 
-def _fitting(step: Step, room: int, column: int) -> str:
-    """The event, and as much more of it as there is room for: its state, a price, a title. The name has a column, or a colon."""
-    details: list[str | None] = [*in_short(step.event, step.data).split(", ")]
-    if (details[0] or "") in step.event.lower():  # An order that was cancelled is cancelled.
+def _fitting(step: Step, in_words: list[str], room: int, column: int) -> str:
+    """The event, and as much more of it as there is room for. The name has a column, or a colon."""
+    details: list[str | None] = [*in_words]
+    if in_words[0] in step.event.lower():  # An order that was cancelled is cancelled.
         del details[0]
     details += [step.data.get("title") if step.service == "tickets" else None, step.data.get("email")]
     told = f"{words(step.event):<{column}}"
