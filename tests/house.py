@@ -251,7 +251,12 @@ class Person:
         return await self.ask("POST", "/api/orders", {"ticketId": ticket["id"]})
 
     async def pays(self, order: Json, token: str = "tok_visa") -> httpx.Response:
-        return await self.ask("POST", "/api/payments", {"orderId": order["id"], "token": token})
+        """Where payments has not heard yet that it may be paid, after waiting a second for that, it is asked again."""
+        deadline = time.monotonic() + 15
+        while True:
+            answer = await self.ask("POST", "/api/payments", {"orderId": order["id"], "token": token})
+            if answer.status_code != 409 or answer.json()["title"] != "Not payable yet" or time.monotonic() > deadline:
+                return answer
 
     async def cancels(self, order: Json) -> httpx.Response:
         return await self.ask("DELETE", f"/api/orders/{order['id']}")
