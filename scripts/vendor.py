@@ -1,7 +1,7 @@
-"""Fetch Swagger UI anew into src/admitone/docs/static/swagger-ui: from npm, as it is configured on this machine, and checked by its hash.
+"""Fetch what others have written for browsers anew: from npm, as it is configured on this machine, and checked by its hash.
 
-To move to another version, change VERSION and INTEGRITY (`npm view swagger-ui-dist@VERSION dist.integrity`), run
-`python scripts/vendor.py`, look at a page under /docs, and commit what has changed.
+To move to another version, change it and its integrity (`npm view PACKAGE@VERSION dist.integrity`) in the table, run
+`python scripts/vendor.py`, look at the pages, and commit what has changed. `python scripts/vendor.py htmx.org` fetches just one.
 """
 
 import base64
@@ -11,33 +11,67 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE = "swagger-ui-dist"
-VERSION = "5.35.0"
-INTEGRITY = "sha512-U06rpMtW9V3XPGOBeamTUSr0Z09jMX4IJuANpE/EZbAhw0G8CgwrzU4YmXkn/h0wCDNsXdGarTNNHC3sU8yVUQ=="
-FILES = ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "LICENSE", "NOTICE")
-TARGET = Path(__file__).parents[1] / "src" / "admitone" / "docs" / "static" / "swagger-ui"
+ADMITONE = Path(__file__).parents[1] / "src" / "admitone"
+
+
+@dataclass(frozen=True)
+class Package:
+    name: str
+    version: str
+    licence: str
+    integrity: str
+    files: tuple[str, ...]
+    """Within the package; here they lie side by side."""
+    folder: Path
+
+
+PACKAGES = (
+    Package(
+        "swagger-ui-dist",
+        "5.35.0",
+        "Apache-2.0",
+        "sha512-U06rpMtW9V3XPGOBeamTUSr0Z09jMX4IJuANpE/EZbAhw0G8CgwrzU4YmXkn/h0wCDNsXdGarTNNHC3sU8yVUQ==",
+        ("swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-bundle.js.LICENSE.txt", "LICENSE", "NOTICE"),
+        ADMITONE / "docs" / "static" / "swagger-ui",
+    ),
+    Package(
+        "htmx.org",
+        "4.0.1",
+        "0BSD",
+        "sha512-oF7JgXhDW9UXCy/k1ZYFUQgzu/rm19ORWPSPNL91vPluB2PB9+MV55tyQdH/w7o2EAbTYUG5SDW1R60mdkdqGg==",
+        ("dist/htmx.min.js", "LICENSE"),
+        ADMITONE / "web" / "static" / "vendor" / "htmx",
+    ),
+)
 
 
 def main() -> None:
+    for package in PACKAGES:
+        if package.name in (sys.argv[1:] or [package.name]):
+            fetch(package)
+
+
+def fetch(package: Package) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["npm", "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", "--silent"], cwd=folder, check=True)
+        subprocess.run(["npm", "pack", f"{package.name}@{package.version}", "--ignore-scripts", "--silent"], cwd=folder, check=True)
         (tarball,) = Path(folder).glob("*.tgz")
         found = "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
-        if found != INTEGRITY:
-            sys.exit(f"{PACKAGE} {VERSION} is not what it was: {found} instead of {INTEGRITY}")
-        TARGET.mkdir(parents=True, exist_ok=True)
+        if found != package.integrity:
+            sys.exit(f"{package.name} {package.version} is not what it was: {found} instead of {package.integrity}")
+        package.folder.mkdir(parents=True, exist_ok=True)
         hashes = {}
         with tarfile.open(tarball) as archive:
-            for name in FILES:
-                packed = archive.extractfile(f"package/{name}")
+            for path in package.files:
+                packed = archive.extractfile(f"package/{path}")
                 assert packed is not None
-                data = packed.read()
-                (TARGET / name).write_bytes(data)
-                hashes[name] = hashlib.sha256(data).hexdigest()
-    record = {"package": PACKAGE, "version": VERSION, "licence": "Apache-2.0", "integrity": INTEGRITY, "sha256": hashes}
-    (TARGET / "vendored.json").write_text(json.dumps(record, indent=2) + "\n")
+                data, file = packed.read(), package.folder / Path(path).name
+                file.write_bytes(data)
+                hashes[file.name] = hashlib.sha256(data).hexdigest()
+    record = {"package": package.name, "version": package.version, "licence": package.licence, "integrity": package.integrity}
+    (package.folder / "vendored.json").write_text(json.dumps(record | {"sha256": hashes}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
