@@ -61,15 +61,16 @@ class Dispatcher:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        status = 0
+        status, seconds = 0, 0.0
         name, app = self._find(scope["path"])
         if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
             scope = {**scope, "method": "GET"}
 
         async def watched_send(message: Any) -> None:
-            nonlocal status
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
+                seconds = time.perf_counter() - started  # Not to the end: an event stream has none.
             await send(message)
 
         request = correlation_of(scope)
@@ -77,7 +78,7 @@ class Dispatcher:
             with going_back_to(request):
                 await app(scope, receive, with_correlation(watched_send, request))
         finally:
-            REQUESTS.labels(name, scope["method"], status).observe(time.perf_counter() - started)
+            REQUESTS.labels(name, scope["method"], status).observe(seconds)
 
     def _find(self, path: str) -> tuple[str, Any]:
         match path:
@@ -175,12 +176,12 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
             if db is not None:
                 bus = Bus(service.name, settings.nats_url_of(service.name))
                 tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
-                tasks += [loops.create_task(job(db, settings, **provided)) for job in service.jobs]
                 dispatcher.checks[service.name] = _check_of(db, bus)
                 figures = partial(of_service, service.name, url, service.figures, bus, service.handlers is not None)
                 dispatcher.board.add(service.name, service.figures, figures)
             else:
                 dispatcher.checks[service.name] = _answers
+            tasks += [loops.create_task(job(db, settings, **provided)) for job in service.jobs]
             dispatcher.add(service, litestar_app(service, settings, verifier, db, provided))
         try:
             yield dispatcher
@@ -224,11 +225,48 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _WithStreams:
+    """An app whose event streams end when we are to stop: they have no end of their own."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.open: set[asyncio.Task[Any]] = set()
+        self.ending = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        async def send_noting_streams(message: Any) -> None:
+            await send(message)
+            if message["type"] == "http.response.start" and dict(message["headers"]).get(b"content-type", b"").startswith(
+                b"text/event-stream"
+            ):
+                self.open.add(task)
+                if self.ending:
+                    task.cancel()
+
+        try:
+            await self.app(scope, receive, send_noting_streams)
+        except asyncio.CancelledError:
+            if not self.ending:
+                raise
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self.open.discard(task)
+
+    def end(self) -> None:
+        self.ending = True
+        for task in self.open:
+            task.cancel()
+
+
 async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]) -> None:
     """Answer requests until SIGINT or SIGTERM; then finish what is under way, but no longer than two seconds."""
+    streams = _WithStreams(app)
     server = _Server(
         uvicorn.Config(
-            app,
+            streams,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -241,6 +279,7 @@ async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]
         if server.should_exit:
             server.force_exit = True
         server.should_exit = True
+        streams.end()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

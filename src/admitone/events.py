@@ -40,6 +40,8 @@ class TicketEvent(Event, frozen=True, kw_only=True):
     withdrawn: bool
     """Its seller has taken it off the market."""
     sold: bool
+    locked_until: datetime | None = None
+    """When the order that holds it ends at the latest."""
 
 
 @published_by("tickets")

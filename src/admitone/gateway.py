@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -75,10 +75,7 @@ class Gateway:
         try:
             headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
             await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-            with contextlib.suppress(httpx.HTTPError):
-                async for chunk in answer.aiter_raw():
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await _until_gone(receive, _hand_back(answer, send))
         finally:
             await answer.aclose()
 
@@ -110,6 +107,26 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, cookies=nobodys_cookies, trust_env=False
     ) as client:
         yield Gateway(settings.service_urls, client)
+
+
+async def _hand_back(answer: httpx.Response, send: Any) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        async for chunk in answer.aiter_raw():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Any, work: Coroutine[Any, Any, None]) -> None:
+    """Do that, unless whoever asked for it goes away first: an event stream would go on for ever."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(receive())
+    gone.add_done_callback(lambda _: working.cancel())
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not gone.done():
+            raise
+    finally:
+        gone.cancel()
 
 
 async def _refuse(send: Any, problem: Problem) -> None:

@@ -69,6 +69,6 @@ def test_the_docstring_of_a_service_tells_the_truth(service: Service) -> None:
     assert says, f"admitone/{service.name}/__init__.py does not say what it publishes"
     assert hears, f"admitone/{service.name}/__init__.py does not say what it listens to"
     published = {event.__name__ for event, owner in OWNERS.items() if owner == service.name}
-    heard = {event.__name__ for event in service.handlers.by_event} if service.handlers else set()
+    heard = {event.__name__ for event in CATALOGUE.values() if service.name in LISTENERS[event]}
     assert set(re.findall(r"[A-Z]\w+", says[1])) == published
     assert set(re.findall(r"[A-Z]\w+", hears[1])) == heard

@@ -120,7 +120,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         database_url=read("DATABASE_URL", None, _url("postgresql", "postgres")),
         nats_url=read("NATS_URL", None, _url("nats", "tls")),
         own_database_urls=urls("DATABASE_URL", DATABASES, _url("postgresql", "postgres")),
-        own_nats_urls=urls("NATS_URL", SERVICES_WITH_A_DATABASE, _url("nats", "tls")),
+        own_nats_urls=urls("NATS_URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("nats", "tls")),
         service_urls=urls("URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("http", "https")),
         services_url=read(
             "ADMITONE_SERVICES_URL", f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}", _url("http", "https")

@@ -12,7 +12,8 @@ from admitone.kit.figures import Figure
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
 Job = Callable[..., Coroutine[Any, Any, None]]
-"""A background loop: it runs for as long as the service does, and is given its database, the settings and what it provides."""
+"""A background loop: it runs for as long as the service does, and is given its database (or None), the settings and what it provides."""
+JobType = TypeVar("JobType", bound=Job)
 
 
 class Handlers:
@@ -34,6 +35,17 @@ class Handlers:
             return handler
 
         return register
+
+
+def each_process_hears(service: str, *events: type[Event]) -> Callable[[JobType], JobType]:
+    """Put it on the map that this job follows these events in every process of its service (kit/feed.py); its docstring says why."""
+
+    def register(job: JobType) -> JobType:
+        for event in events:
+            LISTENERS[event][service] = job
+        return job
+
+    return register
 
 
 class TooEarly(Exception):

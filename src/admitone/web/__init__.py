@@ -2,11 +2,13 @@
 
 owns: nothing
 publishes: nothing
-listens to: nothing yet
+listens to: TicketCreated, TicketUpdated, OrderCreated
+    (every process for itself, to tell open pages; it writes nothing down)
 """
 
 from admitone.kit.service import Service
 from admitone.web.api import client_of
+from admitone.web.live import Live, listen
 from admitone.web.pages import ROUTES
 from admitone.web.render import error_page
 
@@ -14,7 +16,8 @@ service = Service(
     name="web",
     prefix="/",
     routes=ROUTES,
-    provides={"client": client_of},
+    provides={"client": client_of, "live": lambda _settings, _db: Live()},
+    jobs=(listen,),
     has_database=False,
     exception_handlers={Exception: error_page},
 )

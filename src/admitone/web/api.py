@@ -1,7 +1,7 @@
 """A typed client of the other services' HTTP API: all that the pages know of the rest of the house."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -51,6 +51,7 @@ class Ticket(msgspec.Struct, frozen=True, rename="camel"):
     status: str
     locked_until: datetime | None
     server_time: datetime | None = None
+    version: int = 0
 
 
 class OrderedTicket(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ class Api:
     async def ticket(self, ticket_id: UUID) -> Ticket:
         answer = await self._call("GET", f"/api/tickets/{ticket_id}")
         ticket = _read(answer, Ticket)
-        return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=_date(answer))
+        return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=_date(answer) or datetime.now(UTC))
 
     async def list_ticket(self, title: str, price: str, key: str) -> Ticket:
         return _read(await self._call("POST", "/api/tickets", {"title": title, "price": price}, key=key), Ticket)

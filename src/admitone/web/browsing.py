@@ -8,7 +8,7 @@ from litestar import Response, get
 from admitone.kit.web import AnyRequest
 from admitone.web.api import Api, Away, Order, Page, Refused, Ticket
 from admitone.web.form import errors_by_field
-from admitone.web.render import page
+from admitone.web.render import here, page
 from admitone.web.visitor import Visitor
 
 SEARCH_LABELS = {"q": "The search", "sort": "The order", "min": "The lowest price", "max": "The highest price"}
@@ -26,9 +26,18 @@ async def browse(request: AnyRequest, visitor: Visitor, api: Api) -> Response[st
         if refused.status != 400:
             raise
         errors = errors_by_field(refused, SEARCH_LABELS)
-        return page(request, "browse.html", 400, found=Page([], None), wanted=wanted, errors=errors, next_path=None)
+        return _list(request, Page([], None), wanted, errors, first=True, status=400)
+    return _list(request, found, wanted, {}, first=not cursor)
+
+
+def _list(
+    request: AnyRequest, found: Page[Ticket], wanted: dict[str, str], errors: dict[str, str], *, first: bool, status: int = 200
+) -> Response[str]:
+    """A page of the list; `first` says whether it is the one that the list begins with."""
     next_path = "/?" + urlencode(wanted | {"cursor": found.cursor}) if found.cursor else None
-    return page(request, "browse.html", found=found, wanted=wanted, errors={}, next_path=next_path)
+    return page(
+        request, "browse.html", status, found=found, wanted=wanted, errors=errors, next_path=next_path, first=first, here=here(request)
+    )
 
 
 @get("/tickets/{ticket_id:uuid}")
@@ -47,6 +56,7 @@ async def ticket_page(
         ticket=ticket,
         refused=refused,
         gone=refused is not None and refused.kind in ENDED,
+        signed_in=visitor.user is not None,
         mine=visitor.user is not None and visitor.user.id == ticket.user_id,
         order=await _own_order(visitor, api, ticket),
     )

@@ -7,7 +7,7 @@ from litestar.static_files import create_static_files_router
 
 from admitone.kit.problem import ForeignOrigin
 from admitone.kit.web import SAFE_METHODS
-from admitone.web import account, browsing, buying, selling
+from admitone.web import account, browsing, buying, selling, watching
 from admitone.web.render import STATIC, cached
 from admitone.web.visitor import DEPENDENCIES
 
@@ -20,7 +20,7 @@ def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler
 
 PAGES = Router(
     path="/",
-    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES],
+    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES, *watching.ROUTES],
     dependencies=DEPENDENCIES,
     guards=[not_from_another_site],
 )

@@ -23,12 +23,13 @@ HERE = Path(__file__).parent
 STATIC = HERE / "static"
 LOCATION_SAFE = "/#%[]=:;$&()+,!?*@'~"
 
-POLICY = (
+WITHOUT_SCRIPTS = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+POLICY = f"{WITHOUT_SCRIPTS}; script-src 'self'; connect-src 'self'"
 POLICY_WITH_STRIPE = (
-    f"{POLICY}; script-src 'self' https://js.stripe.com https://*.js.stripe.com; connect-src https://api.stripe.com; "
+    f"{WITHOUT_SCRIPTS}; script-src 'self' https://js.stripe.com https://*.js.stripe.com; connect-src 'self' https://api.stripe.com; "
     "frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com"
 )
 """For a page with Stripe's Payment Element and no other: what https://docs.stripe.com/security/guide#content-security-policy asks for
@@ -73,6 +74,10 @@ templates.filters |= {"money": money, "moment": wording.moment, "time_left": wor
 templates.globals |= {
     "style": _address("style.css"),
     "pay_script": _address("pay.js"),
+    "live_script": _address("live.js"),
+    "time_script": _address("time.js"),
+    "search_script": _address("search.js"),
+    "htmx_script": _address("vendor/htmx/htmx.min.js"),
     "stripe_js": STRIPE_JS,
     "test_cards": wording.TEST_CARDS,
     "why_declined": wording.why_declined,
@@ -80,16 +85,29 @@ templates.globals |= {
     "reasons": wording.REASONS,
     "free_again_in": wording.free_again_in,
     "new_key": new_key,
+    "milliseconds": wording.milliseconds,
 }
 
 
 def page(request: AnyRequest, template: str, status: int = 200, *, policy: str = POLICY, **values: Any) -> Response[str]:
-    """A page, with the state of its visitor on it. `visitor`, `path` and `test_mode` are for the frame around it."""
+    """A page, with the state of its visitor on it. `visitor`, `path` and `test_mode` are for the frame around it, `since` says what
+    it is older than: what happened after that place, an open page is told."""
     visitor = _visitor(request)
     live = (settings_of(request).stripe_publishable_key or "").startswith("pk_live_")
-    text = templates.get_template(template).render(visitor=visitor, path=request.url.path, test_mode=not live, **values)
+    frame = {"visitor": visitor, "path": request.url.path, "test_mode": not live, "since": request.state.get("since", "")}
+    text = templates.get_template(template).render(**frame, **values)
     headers = _new_headers(visitor) | {"Content-Security-Policy": policy}
     return Response(text, status_code=status, headers=headers, media_type="text/html")
+
+
+def part(template: str, **values: Any) -> str:
+    """A piece of a page, the same for many: nothing of a visitor is in it."""
+    return templates.get_template(template).render(**values)
+
+
+def here(request: AnyRequest) -> str:
+    """The address of the page that is asked for."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def settings_of(request: AnyRequest) -> Settings:

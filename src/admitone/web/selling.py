@@ -12,7 +12,7 @@ from admitone.kit.web import AnyRequest
 from admitone.web.api import Api, Refused, Ticket
 from admitone.web.browsing import ticket_page
 from admitone.web.form import errors_by_field, key_of, read_form
-from admitone.web.render import page, see_other
+from admitone.web.render import here, page, see_other
 from admitone.web.visitor import Visitor
 
 LABELS = {"title": "The title", "price": "The price"}
@@ -97,7 +97,7 @@ async def my_listings(request: AnyRequest, visitor: Visitor, api: Api) -> Respon
     visitor.must_be_signed_in(back="/listings")
     found = await api.my_tickets(request.query_params.get("cursor", ""))
     next_path = "/listings?" + urlencode({"cursor": found.cursor}) if found.cursor else None
-    return page(request, "listings.html", found=found, next_path=next_path)
+    return page(request, "listings.html", found=found, next_path=next_path, here=here(request))
 
 
 async def _own_ticket(ticket_id: UUID, visitor: Visitor, api: Api) -> Ticket:

@@ -70,6 +70,11 @@ def free_again_in(ticket: Ticket) -> str | None:
     return at_most((ticket.locked_until - (ticket.server_time or datetime.now(ticket.locked_until.tzinfo))).total_seconds())
 
 
+def milliseconds(time: datetime) -> int:
+    """Since 1970, as scripts count."""
+    return int(time.timestamp() * 1000)
+
+
 def order_state(order: Order) -> str:
     match order.status:
         case "awaiting:payment":

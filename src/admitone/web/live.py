@@ -1,0 +1,120 @@
+"""What has happened to tickets lately, for every open page of this process to read at its own pace.
+
+There is no queue per page: a page has its place among the latest changes, and takes what came after it whenever it can.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from admitone.events import OrderCreated, TicketCreated, TicketEvent, TicketUpdated
+from admitone.kit.bus import Bus
+from admitone.kit.config import Settings
+from admitone.kit.db import Database, Signal
+from admitone.kit.event import Event
+from admitone.kit.feed import feed
+from admitone.kit.service import each_process_hears
+from admitone.web.api import Ticket
+
+KEPT = 500
+"""A page that has missed more changes than this asks for itself anew."""
+BUYERS_KEPT = 20_000
+EVENTS = (TicketCreated, TicketUpdated, OrderCreated)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to one ticket."""
+
+    at: str
+    """The event's id: the same in every process, so that a page finds its place in any of them."""
+    ticket: Ticket | None
+    """As it is since then; None for the moment at which we began to listen."""
+    buyer: UUID | None = None
+    """Who holds it, or has bought it."""
+    _made: dict[Callable[["Change"], bytes], bytes] = field(default_factory=dict, compare=False)
+
+    def made(self, make: Callable[["Change"], bytes]) -> bytes:
+        """What this makes of it, made once: when the first page needs it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return self._made[make]
+
+
+class Live:
+    """The latest changes, and a signal that there is another."""
+
+    def __init__(self) -> None:
+        self.changes: deque[Change] = deque(maxlen=KEPT)
+        self.changed = Signal()
+        self._versions: dict[UUID, int] = {}
+        self._buyers: dict[UUID, UUID] = {}
+
+    @property
+    def at(self) -> str:
+        """Where a page stands that is made from what is asked for from now on; empty while nothing is known."""
+        return self.changes[-1].at if self.changes else ""
+
+    def after(self, at: str) -> Sequence[Change] | None:
+        """What came after that place, of each ticket the latest; None when we know of no such place (any more)."""
+        news: dict[UUID, Change] = {}
+        for change in reversed(self.changes):
+            if change.at == at:
+                return [*reversed(news.values())]
+            if change.ticket is not None:
+                news.setdefault(change.ticket.id, change)
+        return None
+
+    def begin(self) -> None:
+        """Something may have been missed: whoever reads has to look for themselves."""
+        self.changes.clear()
+        self._add(str(uuid4()), None, None)
+
+    def hear(self, event_id: UUID, event: Event) -> None:
+        """A change, unless a later one of the same ticket was heard of."""
+        match event:
+            case OrderCreated():
+                self._buyers[event.order_id] = event.user_id
+                if len(self._buyers) > BUYERS_KEPT:
+                    del self._buyers[next(iter(self._buyers))]
+            case TicketEvent() if event.version > self._versions.get(event.ticket_id, 0):
+                self._versions[event.ticket_id] = event.version
+                self._add(str(event_id), _ticket(event), self._buyers.get(event.order_id) if event.order_id else None)
+
+    def _add(self, at: str, ticket: Ticket | None, buyer: UUID | None) -> None:
+        if len(self.changes) == KEPT and (oldest := self.changes[0].ticket) and self._versions.get(oldest.id) == oldest.version:
+            del self._versions[oldest.id]
+        self.changes.append(Change(at, ticket, buyer))
+        self.changed.fire()
+
+
+@each_process_hears("web", *EVENTS)
+async def listen(_db: Database | None, settings: Settings, live: Live, **_: Any) -> None:
+    """Every open page that shows the ticket, or should, is told."""
+    bus = Bus("web", settings.nats_url_of("web"))
+    async with bus.connected(), contextlib.aclosing(feed(bus, *EVENTS)) as heard:
+        async for news in heard:
+            if news is None:
+                live.begin()
+            else:
+                live.hear(*news)
+
+
+def _ticket(event: TicketEvent) -> Ticket:
+    return Ticket(
+        event.ticket_id,
+        event.title,
+        Decimal(event.price_cents) / 100,
+        event.currency,
+        event.seller_id,
+        event.order_id,
+        "sold" if event.sold else "withdrawn" if event.withdrawn else "locked" if event.order_id else "available",
+        event.locked_until,
+        datetime.now(UTC),
+        event.version,
+    )

@@ -1,0 +1,117 @@
+// Keeps an open page true: the server tells what has changed, and we put it where it belongs. It also tells when to ask for the page
+// anew (`again`). After a lost connection we say how far we had heard, so that nothing is missed and nothing asked for in vain.
+"use strict";
+{
+  const SILENT_MS = 40_000; // The server says something every 15 s. This also wakes us after a laptop's sleep.
+  const part = () => document.getElementById("live");
+  const element = (html) => document.createRange().createContextualFragment(html).firstElementChild;
+  let stream, since, opening, asking;
+
+  const open = () => {
+    stream?.close();
+    clearTimeout(opening);
+    if (document.hidden || !part().dataset.stream) return; // A browser has few connections for all its tabs.
+    const address = new URL(part().dataset.stream, location.href);
+    address.searchParams.set("since", since);
+    stream = new EventSource(address);
+    for (const [event, hear] of Object.entries(heard)) {
+      stream.addEventListener(event, (message) => {
+        since = message.lastEventId;
+        openIn(SILENT_MS);
+        hear(message.data);
+        document.dispatchEvent(new Event("live"));
+      });
+    }
+    stream.onerror = () => openIn(1000 + Math.random() * 2000);
+    openIn(SILENT_MS);
+  };
+  const openIn = (ms) => {
+    clearTimeout(opening);
+    opening = setTimeout(open, ms);
+  };
+  const begin = () => {
+    since = part().dataset.since;
+    open();
+  };
+
+  // Put one thing in the place of another. Whoever was on it with the keyboard stays there.
+  const replace = (old, fresh) => {
+    const focused = old.contains(document.activeElement);
+    old.replaceWith(fresh);
+    if (focused) fresh.querySelector("a, button")?.focus();
+  };
+
+  const again = async () => {
+    clearTimeout(asking);
+    const url = part().dataset.url;
+    const answer = await fetch(url).catch(() => null);
+    if (url !== part().dataset.url) return; // Another search has come in between.
+    if (!answer || answer.status >= 500 || answer.status === 429) return againIn(3000);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("live");
+    if (!fresh) return location.replace(url); // It has become another page, such as the one to sign in.
+    document.title = page.title;
+    show(document.importNode(fresh, true));
+  };
+  const againIn = (ms) => {
+    clearTimeout(asking);
+    asking = setTimeout(again, ms);
+  };
+
+  const show = (fresh) => {
+    const old = part();
+    replace(old, fresh);
+    if (fresh.dataset.says && fresh.dataset.says !== old.dataset.says) document.getElementById("said").textContent = fresh.dataset.says;
+    if ("available" in fresh.dataset) document.querySelectorAll("[data-until-available]").forEach((answer) => answer.remove());
+    const button = fresh.querySelector("form button");
+    const newPrice = fresh.querySelector("[data-new-price]");
+    if (newPrice && fresh.dataset.price !== old.dataset.price) {
+      newPrice.hidden = false;
+      if (button) button.disabled = true; // A click under way was meant for the old price.
+      setTimeout(() => button && (button.disabled = false), 1000);
+    }
+    document.dispatchEvent(new Event("live"));
+  };
+
+  const known = (id) => document.getElementById(`ticket-${id}`);
+  const isNewer = (old, version) => !old || Number(old.dataset.version) < Number(version);
+  const isBefore = (one, other) => one.dataset.price - other.dataset.price || (one.id < other.id ? -1 : 1);
+  const count = (list) => part().querySelector(".empty")?.toggleAttribute("hidden", list.childElementCount > 0);
+
+  const heard = {
+    beat: (now) => document.dispatchEvent(new CustomEvent("server-time", { detail: Number(now) })),
+    again: (withinMs) => againIn(Math.random() * withinMs),
+    ticket: (html) => {
+      const fresh = element(html);
+      if (isNewer(part(), fresh.dataset.version)) show(fresh);
+    },
+    // What is new stands on top, or where its price puts it; what belongs to another page of the list is left to that.
+    card: (html) => {
+      const fresh = element(html);
+      const old = document.getElementById(fresh.id);
+      if (!isNewer(old, fresh.dataset.version)) return;
+      const list = part().querySelector(".tickets");
+      const { sort, first, last } = list.dataset;
+      if (sort === "cheapest") {
+        const next = [...list.children].find((other) => other !== old && isBefore(fresh, other) < 0);
+        const isHere = next ? next !== list.firstElementChild || first !== undefined : last !== undefined;
+        old?.remove();
+        if (isHere) list.insertBefore(fresh, next ?? null);
+      } else if (old) replace(old, fresh);
+      else if (first !== undefined) list.prepend(fresh);
+      count(list);
+    },
+    gone: (data) => {
+      const [id, version] = data.split(" ");
+      if (known(id) && (isNewer(known(id), version))) known(id).remove();
+      count(part().querySelector(".tickets"));
+    },
+  };
+
+  document.addEventListener("visibilitychange", () => (document.hidden ? stream?.close() : open()));
+  addEventListener("pageshow", (event) => event.persisted && open());
+  addEventListener("online", open);
+  document.addEventListener("time-is-up", again);
+  document.addEventListener("htmx:after:swap", begin);
+  begin();
+}

@@ -1,0 +1,236 @@
+"""An open page is told what happens to tickets, from the moment it was made, whatever comes in between."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from facts import ANN, TICKET, ticket_created, ticket_updated
+from house import House, Person
+
+from admitone.web.live import KEPT, Live
+from admitone.web.watching import SPREAD_MS, Wanted, card, page_of_nobody, page_of_somebody, told
+from web.browser import Browser, signed_up, visitor
+from web.watcher import watching
+
+
+@asynccontextmanager
+async def ann_bob_and_a_stranger(house: House) -> AsyncIterator[tuple[Browser, Browser, Browser]]:
+    async with signed_up(house.url) as ann, signed_up(house.url) as bob, visitor(house.url) as stranger:
+        yield ann, bob, stranger
+
+
+async def test_an_open_list_is_told_of_a_new_ticket_a_lock_an_unlock_a_price_and_a_withdrawal(house: House) -> None:
+    async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), watching(stranger, "/") as it:
+        ticket = await ann.sell("Live, row A", "20")
+        heard = await it.hears_of(ticket)
+        assert (heard.event, "Live, row A" in heard.data, "$20.00" in heard.data) == ("card", True, True)
+        order = await bob.buy(ticket)
+        assert (await it.hears_of(ticket)).event == "gone"
+        await bob.open(order)
+        await bob.send("/cancellation")
+        assert (await it.hears_of(ticket)).event == "card"
+        await ann.open(f"{ticket}/edit")
+        await ann.send("/edit", title="Live, row A", price="18")
+        assert "$18.00" in (await it.hears_of(ticket)).data
+        await ann.send("/withdrawal")
+        assert (await it.hears_of(ticket)).event == "gone"
+
+
+async def test_an_open_search_is_told_only_what_it_looks_for(house: House) -> None:
+    word = f"Haystack{uuid4().hex[:8]}"
+    async with ann_bob_and_a_stranger(house) as (ann, _, stranger), watching(stranger, f"/?q={word.upper()}&min=10&max=20.50") as it:
+        for title, price, event in ((word, "9.99", "gone"), (word, "10", "card"), (word, "20.50", "card"), ("Other", "15", "gone")):
+            assert (await it.hears_of(await ann.sell(title, price))).event == event
+
+
+async def test_whoever_looks_at_a_ticket_sees_it_locked_freed_and_sold(house: House) -> None:
+    async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), signed_up(house.url) as cat:
+        ticket = await ann.sell("Live, row B", "20")
+        async with watching(stranger, ticket) as stranger_sees, watching(cat, ticket) as cat_sees:
+            order = await bob.buy(ticket)
+            for sees in (stranger_sees, cat_sees):
+                locked = await sees.hears()
+                assert "Somebody is paying for it. If they don’t pay, it is free again in at most" in locked.text
+                assert 'role="timer"' in locked.data
+                assert "Buy for" not in locked.data
+            await bob.open(order)
+            await bob.send("/cancellation")
+            assert 'href="/signin?next=' in (await stranger_sees.hears()).data
+            assert 'name="price" value="20.00"' in (freed := await cat_sees.hears()).data
+            assert "Buy for $20.00" in freed.data
+            await bob.buy(ticket)
+            await bob.send("/payment", card="tok_visa")
+            for sees in (stranger_sees, cat_sees):
+                await sees.hears()
+                assert "This ticket has found its way." in (await sees.hears()).data
+
+
+async def test_a_new_price_is_in_the_form_that_is_pushed(house: House) -> None:
+    async with ann_bob_and_a_stranger(house) as (ann, bob, _):
+        ticket = await ann.sell("Live, row C", "20")
+        async with watching(bob, ticket) as it:
+            await ann.open(f"{ticket}/edit")
+            await ann.send("/edit", title="Live, row C", price="25.50")
+            heard = await it.hears()
+            assert 'name="price" value="25.50"' in heard.data
+            bob.page = bob.page.__class__(200, text=heard.data, request=bob.page.request)
+            assert (await bob.send("/orders")).status_code == 200
+            assert bob.path.startswith("/orders/")
+
+
+async def test_seller_and_buyer_ask_for_what_only_they_see(house: House) -> None:
+    async with ann_bob_and_a_stranger(house) as (ann, bob, _):
+        ticket = await ann.sell("Live, row D", "20")
+        async with watching(ann, ticket) as seller, watching(bob, ticket) as second_tab, watching(ann, "/listings") as listings:
+            await bob.buy(ticket)
+            for it in (seller, second_tab, listings):
+                assert ((heard := await it.hears()).event, heard.data) == ("again", "0")
+            await bob.open(ticket)
+            assert "You are buying this ticket" in bob.text
+
+
+async def test_a_page_is_told_what_happened_between_its_making_and_its_listening(house: House) -> None:
+    async with ann_bob_and_a_stranger(house) as (ann, bob, stranger):
+        ticket = await ann.sell("Live, row E", "20")
+        async with watching(stranger, ticket) as it:
+            place = (await it.beat()).at
+            await bob.buy(ticket)
+            heard = await it.hears()
+            assert heard.event == "ticket"
+        async with watching(stranger, ticket, since=place) as cut_and_back:
+            assert (await cut_and_back.hears()).data == heard.data
+        async with watching(stranger, ticket, since=heard.at) as nothing_missed:
+            await nothing_missed.beat()
+        async with watching(stranger, ticket, since="of another process\n\nevent: forged") as unknown:
+            again = await unknown.hears()
+            assert (again.event, again.data) == ("again", str(SPREAD_MS))
+            assert "forged" not in again.at
+
+
+async def test_nothing_personal_is_pushed(house: House) -> None:
+    async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), signed_up(house.url) as cat:
+        seller = await Person.signed_up(house.url, "seller")
+        listed = await seller.lists("Live, row F", 20)
+        ticket = f"/tickets/{listed['id']}"
+        async with watching(stranger, "/") as a, watching(stranger, ticket) as b, watching(cat, ticket) as c:
+            order = (await bob.buy(ticket)).rpartition("/")[2]
+            await bob.open(f"/orders/{order}")
+            await bob.send("/cancellation")
+            for it in (a, b, c):
+                for _ in range(2):
+                    heard = (await it.hears_of(ticket)).data
+                    for personal in (seller.id, seller.email, order, cat.email, bob.email, ann.email, "session"):
+                        assert personal not in heard
+        await seller.client.aclose()
+
+
+async def test_while_the_bus_is_frozen_pages_go_on_and_afterwards_all_is_told(own_house: House) -> None:
+    await own_house.start()
+    async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
+        ticket = await ann.sell("Row G", "20")
+        async with watching(stranger, ticket) as it, watching(stranger, "/") as of_list:
+            own_house.freeze_bus()
+            await ann.open(f"{ticket}/edit")
+            await ann.send("/edit", title="Row G", price="30")
+            assert "$30.00" in (await stranger.client.get(ticket)).text
+            assert "$30.00" in (await stranger.client.get("/")).text
+            own_house.thaw_bus()
+            assert "$30.00" in (await it.hears_of(ticket)).data
+            assert "$30.00" in (await of_list.hears_of(ticket)).data
+            own_house.kill_bus()
+            own_house.start_bus()
+            await bob.buy(ticket)
+            assert "Somebody is paying" in (await it.hears()).data
+
+
+async def test_a_page_whose_server_was_restarted_asks_again(own_house: House) -> None:
+    await own_house.start_six()
+    async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
+        ticket = await ann.sell("Row H", "20")
+        async with watching(stranger, ticket) as it:
+            place = (await it.beat()).at
+            own_house.kill("web")
+            await it.ends()
+        own_house.begin_one("web")
+        await own_house.ready()
+        async with watching(stranger, ticket, since=place) as it:
+            assert (await it.hears()).event == "again"
+            await bob.buy(ticket)
+            assert "Somebody is paying" in (await it.hears()).data
+
+
+def live(changes: int = 0) -> Live:
+    found = Live()
+    found.begin()
+    for number in range(changes):
+        found.hear(uuid4(), ticket_created(ticket_id=UUID(int=number + 1)))
+    return found
+
+
+async def test_a_slow_reader_is_told_the_latest_of_each_ticket_or_to_ask_again() -> None:
+    lately = live()
+    async with aclosing(told(lately, lately.at, lambda change: change.made(card))) as slow:
+        assert b"event: beat" in await anext(slow)
+        for version in range(1, 10):
+            lately.hear(uuid4(), ticket_updated(version=version, price_cents=version * 100))
+        assert b"$9.00" in await anext(slow)
+        for number in range(KEPT + 1):
+            lately.hear(uuid4(), ticket_created(ticket_id=UUID(int=number + 1)))
+        assert b"event: again" in await anext(slow)
+        lately.hear(uuid4(), ticket_updated(version=10, price_cents=1000))
+        assert b"$10.00" in await anext(slow)
+
+
+async def test_a_reader_is_never_ahead_of_what_it_was_told() -> None:
+    lately = live()
+    async with aclosing(told(lately, "", lambda change: None)) as reader:
+        assert b"event: again" in await anext(reader)
+        place = lately.at
+        lately.hear(uuid4(), ticket_created())
+        assert f"id: {place}\n".encode() in await anext(reader)
+
+
+async def test_a_page_that_was_made_before_anything_was_known_asks_as_soon_as_it_is() -> None:
+    lately = Live()
+    async with aclosing(told(lately, "x\nevent: forged", lambda change: None)) as reader:
+        assert (await anext(reader)).startswith(b"event: beat\nid: \ndata: ")
+        lately.begin()
+        assert b"event: again" in await anext(reader)
+
+
+def test_an_older_state_that_comes_later_is_no_change() -> None:
+    lately = live()
+    lately.hear(uuid4(), ticket_updated(version=3, order_id=uuid4()))
+    place = lately.at
+    for version in (3, 2, 1):
+        lately.hear(uuid4(), ticket_updated(version=version))
+    assert lately.at == place
+
+
+def test_what_is_kept_does_not_grow() -> None:
+    lately = live(changes=3 * KEPT)
+    assert len(lately.changes) == KEPT
+    assert len(lately._versions) <= KEPT
+
+
+def test_what_a_page_shows_is_rendered_once_for_all() -> None:
+    lately = live(changes=1)
+    change = lately.changes[-1]
+    assert change.made(card) is change.made(card)
+    assert change.made(page_of_nobody) != change.made(page_of_somebody)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "belongs"),
+    [(Wanted(), True), (Wanted(q=" FRONT "), True), (Wanted(q="back"), False), (Wanted(q="%"), False)],
+    ids=["everything", "letter case", "another word", "no pattern"],
+)
+def test_a_search_finds_live_what_it_finds_otherwise(wanted: Wanted, belongs: bool) -> None:
+    lately = live()
+    lately.hear(uuid4(), ticket_created(locked_until=datetime.now(UTC)))
+    ticket = lately.changes[-1].ticket
+    assert ticket is not None
+    assert (ticket.id, ticket.user_id) == (TICKET, ANN)
+    assert wanted.matches(ticket) is belongs
