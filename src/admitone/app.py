@@ -23,7 +23,7 @@ from admitone.kit.exposition import CONTENT_TYPE, Board
 from admitone.kit.figures import of_service
 from admitone.kit.form import as_uuid
 from admitone.kit.log import going_back_to, log
-from admitone.kit.metrics import REQUESTS
+from admitone.kit.metrics import REQUESTS, STREAMS
 from admitone.kit.migrations import migrate_at
 from admitone.kit.problem import NotFound
 from admitone.kit.relay import Relay
@@ -232,6 +232,7 @@ class _WithStreams:
         self.app = app
         self.open: set[asyncio.Task[Any]] = set()
         self.ending = False
+        STREAMS.set_function(lambda: len(self.open))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         task = asyncio.current_task()

@@ -71,8 +71,15 @@ async def test_it_stops_within_five_seconds_although_somebody_still_listens(up: 
     [ann] = [await Person.signed_up(up.url, "ann")]
     with socket.create_connection(("127.0.0.1", up.port)) as listening:
         listening.sendall(b"POST /api/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
-        up.process.send_signal(signal.SIGINT)
+        async with ann.client.stream("GET", "/live/tickets") as stream, ann.client.stream("GET", "/live/listings") as another:
+            for lines in (every := [stream.aiter_lines(), another.aiter_lines()]):
+                assert await anext(lines)
+            up.process.send_signal(signal.SIGINT)
+            for lines in every:
+                async for _ in lines:  # It ends as a whole answer does; a connection that is cut off would raise.
+                    pass
         assert up.process.wait(5) == 0
+    assert "running task" not in up.said()  # As uvicorn would say of streams that it had to cancel.
     assert up.engines() == []
     assert not (up.folder / "run.json").exists()
     await ann.client.aclose()

@@ -5,9 +5,10 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from facts import ANN, TICKET, ticket_created, ticket_updated
-from house import House, Person
+from house import House, Person, eventually
 
 from admitone.web.live import KEPT, Live
 from admitone.web.watching import SPREAD_MS, Wanted, card, page_of_nobody, page_of_somebody, told
@@ -145,10 +146,13 @@ async def test_while_the_bus_is_frozen_pages_go_on_and_afterwards_all_is_told(ow
             assert "Somebody is paying" in (await it.hears()).data
 
 
-async def test_a_page_whose_server_was_restarted_asks_again(own_house: House) -> None:
+async def test_through_the_gateway_a_stream_ends_with_its_reader_and_a_page_whose_server_was_restarted_asks_again(own_house: House) -> None:
     await own_house.start_six()
     async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
         ticket = await ann.sell("Row H", "20")
+        async with watching(stranger, ticket), watching(bob, ticket):
+            await eventually(lambda: open_streams(own_house, 2))
+        await eventually(lambda: open_streams(own_house, 0))
         async with watching(stranger, ticket) as it:
             place = (await it.beat()).at
             own_house.kill("web")
@@ -159,6 +163,13 @@ async def test_a_page_whose_server_was_restarted_asks_again(own_house: House) ->
             assert (await it.hears()).event == "again"
             await bob.buy(ticket)
             assert "Somebody is paying" in (await it.hears()).data
+
+
+async def open_streams(house: House, expected: int) -> bool:
+    """Whether as many are open in the process that serves the pages."""
+    async with httpx.AsyncClient() as client:
+        metrics = (await client.get(f"http://127.0.0.1:{house.ports['web']}/metrics")).text
+    return f"admitone_event_streams {expected}.0" in metrics
 
 
 def live(changes: int = 0) -> Live:
