@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from streams import streams
 
 from admitone.local import free_port
 
@@ -39,10 +40,24 @@ async def main() -> None:
         try:
             async with httpx.AsyncClient(base_url=f"http://localhost:{port}", timeout=10) as client:
                 await latencies(client)
-            memory(process.pid)
-            await idle(process.pid)
+                memory(process.pid)
+                await idle(process.pid)
+                await open_pages(client, port, process.pid)
         finally:
             stop(process)
+
+
+async def open_pages(client: httpx.AsyncClient, port: int, pid: int) -> None:
+    """Somebody changes a ticket's price again and again, and everybody looks at it."""
+    ticket = await post(client, "/api/tickets", {"title": "Seen by many", "price": 10})
+
+    async def change(number: int) -> str:
+        (await client.put(f"/api/tickets/{ticket['id']}", json={"title": "Seen by many", "price": 20 + number})).raise_for_status()
+        return f"${20 + number}.00"
+
+    await streams(
+        port, f"/live/tickets/{ticket['id']}", change, lambda: _kilobytes(pid, "status", "VmRSS") / 1024, lambda: _ticks(pid) / CLOCK_TICKS
+    )
 
 
 async def started(command: list[str], environment: dict[str, str], port: int) -> tuple["subprocess.Popen[bytes]", float]:

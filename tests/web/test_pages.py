@@ -2,7 +2,10 @@
 
 import asyncio
 import html
+import json
+import re
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -283,6 +286,34 @@ async def test_errors_are_kind_pages_with_their_own_status(house: House) -> None
             answer = await ann.client.request(method, path)
             assert answer.status_code == 405
             assert "<h1>" in answer.text
+
+
+async def test_no_page_needs_more_than_scripts_of_our_own(house: House) -> None:
+    async with signed_up(house.url) as ann:
+        ticket = await ann.sell("Row M", "10")
+        for path in ("/", "/?q=Row&sort=cheapest", ticket, "/listings", "/sell"):
+            await ann.open(path)
+            scripts = re.findall(r"<script[^>]*>(.*?)</script>", ann.page.text, re.DOTALL)
+            assert scripts == [""] * len(scripts)
+            assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|hx-on", ann.page.text)
+            for address in re.findall(r'<script src="([^"]*)" defer>', ann.page.text):
+                assert (await ann.client.get(address)).headers["content-type"].startswith("text/javascript")
+        await ann.open("/")
+        config = json.loads(re.findall(r"name=\"htmx-config\" content='(.*?)'", ann.page.text)[0])
+        assert config == {"includeIndicatorCSS": False, "history": "reload", "extensions": "none"}
+
+
+async def test_a_search_as_one_types_has_all_it_shows_in_one_part_of_the_page(house: House) -> None:
+    async with visitor(house.url) as somebody:
+        await somebody.open("/?min=cheap&q=nothing")
+        part = somebody.text.partition('<div id="live"')[2]
+        assert "The lowest price must be an amount" in part
+        assert "data-stream" not in part
+        await somebody.open(f"/?q=nothing{uuid4().hex}&max=20")
+        part = somebody.text.partition('<div id="live"')[2]
+        assert "Nothing like that is for sale right now" in part
+        assert 'class="empty">' in part
+        assert "&max=20" in part.partition("data-stream=")[2].partition(">")[0]
 
 
 async def test_every_page_is_shielded(house: House) -> None:

@@ -1,0 +1,99 @@
+"""What every process hears for itself: from now on, in order, without a gap, or with a word that there may be one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from facts import order_created, ticket_created, ticket_updated
+from house import eventually
+
+from admitone.events import TicketCreated, TicketEvent, TicketUpdated
+from admitone.kit.bus import STREAM
+from admitone.kit.event import subject
+from admitone.kit.feed import feed
+from admitone.local import Engines
+from exchange import Exchange, exchange
+
+BEGUN = "from here on"
+
+
+@pytest.fixture(scope="module")
+async def stage(engines: Engines) -> AsyncIterator[Exchange]:
+    async with exchange(engines) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def here(stage: Exchange) -> Exchange:
+    await stage.begins_anew()
+    return stage
+
+
+@asynccontextmanager
+async def listening(here: Exchange) -> AsyncIterator[list[str]]:
+    """The titles that a process has heard, for as long as the block runs; it has begun."""
+    heard: list[str] = []
+
+    async def follow() -> None:
+        async for news in feed(here.bus, TicketCreated, TicketUpdated):
+            if news is None:
+                heard.append(BEGUN)
+            else:
+                assert isinstance(news[1], TicketEvent)
+                heard.append(news[1].title)
+
+    following = asyncio.create_task(follow())
+    await has(heard, BEGUN)
+    try:
+        yield heard
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def has(heard: list[str], *titles: str) -> None:
+    await eventually(lambda: asyncio.sleep(0, heard[-len(titles) :] == [*titles]))
+
+
+async def consumers(here: Exchange) -> list[str]:
+    return [info.name for info in await here.bus.stream.consumers_info(STREAM)]
+
+
+async def test_each_process_hears_all_from_now_on_in_order_and_leaves_nothing_behind(here: Exchange) -> None:
+    await here.sends(ticket_created(title="before"))
+    async with listening(here) as one, listening(here) as other:
+        titles = [f"ticket {number}" for number in range(150)]
+        for title in titles:
+            await here.sends(ticket_updated(title=title))
+        await here.sends(order_created())
+        await here.sends_bytes(subject(TicketCreated), b"no event of ours")
+        await here.sends(ticket_updated(title="last"))
+        for heard in (one, other):
+            await has(heard, "last")
+            assert heard == [BEGUN, *titles, "last"]
+    assert await consumers(here) == []
+
+
+async def test_a_consumer_that_was_lost_is_made_anew_where_we_were(here: Exchange) -> None:
+    async with listening(here) as heard:
+        await here.sends(ticket_created(title="one"))
+        await has(heard, "one")
+        for consumer in await consumers(here):
+            await here.bus.stream.delete_consumer(STREAM, consumer)
+        await here.sends(ticket_created(title="two"))
+        await has(heard, "two")
+        assert heard == [BEGUN, "one", "two"]
+
+
+async def test_after_a_stream_that_was_made_anew_or_lost_its_tail_it_is_said_that_something_may_be_missing(here: Exchange) -> None:
+    async with listening(here) as heard:
+        for title in ("one", "two", "three"):
+            await here.sends(ticket_created(title=title, ticket_id=uuid4()))
+        await has(heard, "three")
+        await here.loses(2, foreign=5)
+        await has(heard, BEGUN)
+        await here.sends(ticket_created(title="four"))
+        await has(heard, "four")
+        assert heard == [BEGUN, "one", "two", "three", BEGUN, "four"]
