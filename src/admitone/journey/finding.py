@@ -313,7 +313,12 @@ async def _add_who_heard(logs: Logs, found: dict[UUID, Step]) -> None:
         found[row["event_id"]].heard.pop(service, None)  # The inbox has it, so that it is not handled.
     for step in found.values():
         done = {*step.heard, *step.parked, *step.dropped, *logs.away}
-        step.missing = [name for name in listeners(CATALOGUE[step.event]) if name not in done]
+        step.missing = [name for name in keep_record(step.event) if name not in done]
+
+
+def keep_record(event: str) -> list[str]:
+    """The services that hear it and keep a record of that. Those without a database hear it for their open pages, and keep none."""
+    return [name for name in listeners(CATALOGUE[event]) if name in SERVICES_WITH_A_DATABASE]
 
 
 def _heard(step: Step, at: datetime) -> Heard:

@@ -9,11 +9,11 @@ from uuid import UUID
 import click
 import msgspec
 
-from admitone.flow import in_short, listeners
-from admitone.journey.finding import Heard, Listed, Step, Story, User
+from admitone.flow import in_short
+from admitone.journey.finding import Heard, Listed, Step, Story, User, keep_record
 from admitone.journey.standing import Standing, missing, over, standings
 from admitone.kit.config import SERVICES_WITH_A_DATABASE
-from admitone.kit.event import CATALOGUE, words
+from admitone.kit.event import words
 from admitone.kit.log import printable
 
 NARROWEST, ROOMY, WITH_TIME = 80, 100, 120
@@ -210,7 +210,7 @@ def _mark(step: Step, name: str) -> tuple[str, dict[str, Any]]:
         return _duration(heard.milliseconds), {"fg": "yellow"} if heard.from_published_milliseconds > SLOW_MILLISECONDS else {"fg": "green"}
     if name in step.missing:
         return "not yet", {"fg": "yellow"}
-    return "?" if name in listeners(CATALOGUE[step.event]) else "", {}  # Its database can't be asked.
+    return "?" if name in keep_record(step.event) else "", {}  # Its database can't be asked.
 
 
 def _parked_in_short(step: Step, number: int) -> str:
