@@ -13,6 +13,7 @@ from admitone.events import (
     OrderCancelled,
     OrderCompleted,
     OrderCreated,
+    OrderExtended,
     OrderRefunded,
     OrderReserved,
     PaymentAuthorized,
@@ -34,6 +35,7 @@ CHARGE = uuid5(_HERE, "charge")
 TITLE, PRICE = "Front row", 4990
 EXPIRES_AT = NOON + timedelta(minutes=15)
 CANCEL_AT = EXPIRES_AT + timedelta(seconds=30)
+MORE = timedelta(minutes=5)
 
 
 def _ticket(**changes: Any) -> dict[str, Any]:
@@ -67,6 +69,11 @@ def order_created(**changes: Any) -> OrderCreated:
 
 def order_reserved(**changes: Any) -> OrderReserved:
     return OrderReserved(**_order(2, "awaiting:payment", **changes))
+
+
+def order_extended(**changes: Any) -> OrderExtended:
+    more_time = {"expires_at": EXPIRES_AT + MORE, "cancel_at": CANCEL_AT + MORE, "extended": True}
+    return OrderExtended(**_order(3, "awaiting:payment", **more_time | changes))
 
 
 def order_cancelled(**changes: Any) -> OrderCancelled:

@@ -261,6 +261,10 @@ class Person:
     async def cancels(self, order: Json) -> httpx.Response:
         return await self.ask("DELETE", f"/api/orders/{order['id']}")
 
+    async def extends(self, order: Json) -> httpx.Response:
+        """Asks for more time."""
+        return await self.ask("POST", f"/api/orders/{order['id']}/extension")
+
     async def order(self, order: Json) -> Json:
         return _good(await self.ask("GET", f"/api/orders/{order['id']}"))
 

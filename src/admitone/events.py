@@ -109,6 +109,11 @@ class OrderReserved(OrderEvent, frozen=True):
 
 
 @published_by("orders")
+class OrderExtended(OrderEvent, frozen=True):
+    """The buyer has asked for more time, as everybody may once: it may be paid until the new expires_at."""
+
+
+@published_by("orders")
 class OrderCancelled(OrderEvent, frozen=True):
     """An order ended without a sale; the reason says why. Its ticket is free again."""
 

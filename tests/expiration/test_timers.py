@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import CANCEL_AT, A, expiration_complete, order_cancelled, order_completed, order_created, order_reserved
+from facts import CANCEL_AT, MORE, A, expiration_complete, order_cancelled, order_completed, order_created, order_extended, order_reserved
 
 from admitone import expiration
 from admitone.events import OrderEvent
@@ -16,7 +16,7 @@ from admitone.kit.testing import Rehearsal
 from delivery import every_order, heard
 
 SECOND = timedelta(seconds=1)
-LATER = CANCEL_AT + timedelta(minutes=5)
+LATER = CANCEL_AT + MORE
 
 
 async def rings(it: Rehearsal, at: datetime) -> int:
@@ -67,7 +67,7 @@ async def test_a_timer_that_has_rung_is_not_set_again_by_news_of_the_same_deadli
 
 async def test_a_newer_deadline_moves_a_timer(rehearse: Rehearse) -> None:
     async with rehearse(expiration.service) as it:
-        await it.hears(order_created(), order_reserved(version=3, cancel_at=LATER, extended=True))
+        await it.hears(order_created(), order_extended())
         assert await rings(it, LATER - SECOND) == 0
         await rings(it, LATER)
         assert await it.said() == [expiration_complete(cancel_at=LATER)]
@@ -77,14 +77,14 @@ async def test_a_newer_deadline_sets_a_timer_again_that_has_rung(rehearse: Rehea
     async with rehearse(expiration.service) as it:
         await it.hears(order_created())
         await rings(it, CANCEL_AT)
-        await it.hears(order_reserved(version=3, cancel_at=LATER, extended=True))
+        await it.hears(order_extended())
         await rings(it, LATER)
         assert await it.said() == [expiration_complete(), expiration_complete(cancel_at=LATER)]
 
 
 async def test_an_older_deadline_moves_nothing(rehearse: Rehearse) -> None:
     async with rehearse(expiration.service) as it:
-        await it.hears(order_reserved(version=3, cancel_at=LATER, extended=True), order_created(), order_reserved())
+        await it.hears(order_extended(), order_created(), order_reserved())
         assert await rings(it, LATER - SECOND) == 0
         assert await rings(it, LATER) == 1
 
@@ -112,28 +112,21 @@ async def test_the_next_timer_is_the_earliest_that_has_not_rung(rehearse: Rehear
 
 @pytest.mark.parametrize("end", [order_cancelled(), order_completed()])
 async def test_an_ended_order_has_no_timer_whatever_came_first(rehearse: Rehearse, end: OrderEvent) -> None:
-    moved = order_reserved(version=2, cancel_at=LATER)
     ended = type(end)(**{name: getattr(end, name) for name in end.__struct_fields__} | {"version": 4})
     async with rehearse(expiration.service) as it:
-        for arrival in every_order(order_created(), moved, order_reserved(version=3, cancel_at=LATER + SECOND), ended):
+        for arrival in every_order(order_created(), order_reserved(), order_extended(), ended):
             async with heard(it, arrival):
                 assert await it.rows("SELECT version, due, rung_at FROM timers") == [{"version": 4, "due": None, "rung_at": None}], arrival
-                assert await rings(it, LATER + 60 * SECOND) == 0, arrival
+                assert await rings(it, LATER) == 0, arrival
 
 
 async def test_an_open_order_has_its_newest_deadline_whatever_came_first(rehearse: Rehearse) -> None:
-    events = [
-        order_created(),
-        order_reserved(),
-        order_reserved(version=3, cancel_at=LATER),
-        order_reserved(version=4, cancel_at=LATER + SECOND),
-    ]
     async with rehearse(expiration.service) as it:
-        for arrival in every_order(*events):
+        for arrival in every_order(order_created(), order_reserved(), order_extended()):
             async with heard(it, arrival):
-                assert await rings(it, LATER) == 0, arrival
-                assert await rings(it, LATER + SECOND) == 1, arrival
-                assert await it.said() == [expiration_complete(cancel_at=LATER + SECOND)], arrival
+                assert await rings(it, LATER - SECOND) == 0, arrival
+                assert await rings(it, LATER) == 1, arrival
+                assert await it.said() == [expiration_complete(cancel_at=LATER)], arrival
 
 
 async def test_a_timer_counts_as_overdue_five_seconds_after_its_time_until_it_rings(rehearse: Rehearse) -> None:

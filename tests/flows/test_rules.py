@@ -5,13 +5,15 @@ from random import Random
 
 import pytest
 from conftest import Together
-from facts import ANN, BOB, EVE, payment_authorized
+from facts import ANN, BOB, EVE, MORE, PRICE, payment_authorized
+from standings import standing
 
-from admitone import expiration, orders, tickets
+from admitone import expiration, orders, payments, tickets
 from admitone.expiration.commands import ring_due_timers
 from admitone.kit.config import Settings
-from admitone.orders.commands import cancel_by_buyer, create_order
+from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import TicketTaken
+from admitone.payments.commands import begin_charge, note
 from admitone.tickets.commands import edit_ticket, list_ticket
 from admitone.tickets.model import TicketLocked
 
@@ -96,3 +98,46 @@ async def test_a_paid_ticket_is_sold_and_its_timer_rings_no_more(together: Toget
         await them.play(chance)
         assert await them[tickets.service].rows("SELECT sold, order_id FROM tickets") == [{"sold": True, "order_id": order.order_id}]
         assert await them[expiration.service].does(ring_due_timers, order.cancel_at) == 0
+
+
+async def test_an_order_with_more_time_is_over_when_that_is(together: Together, chance: Random | None) -> None:
+    async with together(tickets.service, orders.service, expiration.service) as them:
+        ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
+        await them.play(chance)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        await them.play(chance)
+        await them[expiration.service].does(ring_due_timers, order.cancel_at)  # By a clock that is ahead: it is too early.
+        await them.play(chance)
+        them.now = order.expires_at - timedelta(seconds=1)
+        await them[orders.service].does(extend, order.order_id, BOB, them.now)
+        await them.play(chance)
+        assert await them[tickets.service].rows("SELECT locked_until FROM tickets") == [{"locked_until": order.cancel_at + MORE}]
+        them.now = order.cancel_at
+        await them.play(chance)  # The ring of the old deadline is heard again.
+        assert await them[expiration.service].does(ring_due_timers, order.cancel_at + MORE - timedelta(milliseconds=1)) == 0
+        assert await them[orders.service].rows("SELECT status FROM orders") == [{"status": "awaiting:payment"}]
+        with pytest.raises(TicketTaken):
+            await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
+        them.now = order.cancel_at + MORE
+        assert await them[expiration.service].does(ring_due_timers, them.now) == 1
+        await them.play(chance)
+        assert await them[orders.service].rows("SELECT status, reason FROM orders") == [{"status": "cancelled", "reason": "expired"}]
+        await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
+
+
+async def test_an_order_with_more_time_is_sold_by_a_payment_that_begins_after_its_first_deadline(
+    together: Together, chance: Random | None
+) -> None:
+    async with together(tickets.service, orders.service, expiration.service, payments.service) as them:
+        ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", PRICE, "USD", them.now)
+        await them.play(chance)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        await them.play(chance)
+        await them[orders.service].does(extend, order.order_id, BOB, them.now)
+        await them.play(chance)
+        them.now = order.cancel_at + timedelta(seconds=1)
+        charge = await them[payments.service].does(begin_charge, order.order_id, BOB, "tok_visa", them.now)
+        await them[payments.service].does(note, charge, standing(charge, "authorized"), them.now)
+        await them.play(chance)
+        assert await them[tickets.service].rows("SELECT sold, locked_until FROM tickets") == [{"sold": True, "locked_until": None}]
+        assert await them[expiration.service].does(ring_due_timers, order.cancel_at + MORE) == 0

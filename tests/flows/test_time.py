@@ -1,6 +1,8 @@
 """The lock's time: an order left alone ends, and a payment that races the end has one outcome."""
 
 import asyncio
+import time
+from datetime import datetime
 from uuid import UUID
 
 from house import House, eventually
@@ -55,3 +57,34 @@ async def test_a_payment_that_races_the_expiration_never_leaves_half_a_sale(own_
         else:
             assert paid in ("voided", "never asked for")
             assert ticket["status"] == "available"
+
+
+async def test_an_order_with_more_time_outlives_its_first_deadline_and_can_be_paid(own_house: House) -> None:
+    await own_house.start(ADMITONE_ORDER_WINDOW_SECONDS="2", ADMITONE_SETTLE_SECONDS="1")
+    ann, bob, eve = await own_house.people("ann", "bob", "eve")
+    order = await bob.orders(await ann.lists("Front row", 30))
+    clicks = await asyncio.gather(bob.extends(order), bob.extends(order))
+    assert [answer.status_code for answer in clicks] == [200, 200]
+    extended = clicks[0].json()
+    more = datetime.fromisoformat(extended["expiresAt"]) - datetime.fromisoformat(order["expiresAt"])
+    assert (extended["extended"], more.total_seconds()) == (True, 300)
+    left_alone = await eve.orders(await ann.lists("Second row", 20))  # Made later: when it has ended, the other one would have.
+    await eve.sees_order(left_alone, "cancelled")
+    await own_house.at_rest()
+    assert (await bob.order(order))["status"] == "awaiting:payment"
+    locked = await ann.ticket(order["ticket"])
+    assert datetime.fromisoformat(locked["lockedUntil"]) > datetime.fromisoformat(extended["expiresAt"])
+    assert (await bob.pays(order)).status_code == 201
+
+
+async def test_news_of_more_time_is_waited_for_before_a_payment_is_refused(house: House) -> None:
+    ann, bob = await house.people("ann", "bob")
+    order = await bob.buys(await ann.lists("Front row", 30))
+    await house.at_rest()
+    late = "UPDATE order_copies SET expires_at = clock_timestamp() WHERE order_id = $1"
+    await house.rows("payments", late, UUID(order["id"]))
+    begun = time.monotonic()
+    assert (await bob.pays(order)).json()["title"] == "Time is up"
+    assert time.monotonic() - begun > 1
+    assert (await bob.extends(order)).status_code == 200
+    assert (await bob.pays(order)).status_code == 201

@@ -1,5 +1,6 @@
 """Twice, and in every order: the same order and the same copy in the end."""
 
+import contextlib
 import random
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from facts import (
     CANCEL_AT,
     CHARGE,
     EXPIRES_AT,
+    MORE,
     TICKET,
     expiration_complete,
     payment_authorized,
@@ -23,8 +25,9 @@ from facts import (
 )
 
 from admitone import orders
-from admitone.events import OrderEvent
+from admitone.events import OrderEvent, OrderExtended
 from admitone.kit.config import Settings
+from admitone.kit.problem import Problem
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
@@ -97,9 +100,13 @@ async def test_an_unpaid_order_is_cancelled_whatever_came_first(rehearse: Rehear
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_whatever_happens_a_version_rises_by_one_with_each_event_and_never_without(rehearse: Rehearse, seed: int) -> None:
-    """Versions without gaps, allowed steps only, and the row always equal to the last that was said of it."""
+    """Versions without gaps, allowed steps only, more time once; and the row always equal to the last that was said of it."""
     chance = random.Random(seed)
-    steps = {None: {"created"}, "created": {"awaiting:payment", "cancelled"}, "awaiting:payment": {"complete", "cancelled"}}
+    steps = {
+        None: {"created"},
+        "created": {"awaiting:payment", "cancelled"},
+        "awaiting:payment": {"awaiting:payment", "complete", "cancelled"},
+    }
     steps["complete"] = {"refunded"}
     async with rehearse(orders.service) as it:
         order_id = await bought(it)
@@ -113,20 +120,28 @@ async def test_whatever_happens_a_version_rises_by_one_with_each_event_and_never
             payment_uncollected(**ordered),
             payment_refunded(**ordered, relist=seed % 2 == 0),
             expiration_complete(**ordered),
+            expiration_complete(**ordered, cancel_at=CANCEL_AT + MORE),
             payment_failed(3, **ordered) if seed % 3 == 0 else payment_failed(2, **ordered),
             reservation_refused(**ordered) if seed % 3 == 1 else ticket_updated(**ordered),
         ]
-        status, version = None, 0
+        status, version, extensions = None, 0, 0
         for event in chance.choices(can_happen, k=20):
-            it.now = chance.choice([EXPIRES_AT, EXPIRES_AT, CANCEL_AT])
+            it.now = chance.choice([EXPIRES_AT - MORE, EXPIRES_AT, CANCEL_AT, CANCEL_AT + MORE])
+            if chance.random() < 0.3:
+                with contextlib.suppress(Problem):
+                    await it.does(commands.extend, order_id, BOB, it.now)
             try:
                 await it.hears(event)
             except TooEarly:
-                assert it.now < CANCEL_AT
+                assert it.now < CANCEL_AT + extensions * MORE
             for said in await it.said():
                 assert isinstance(said, OrderEvent)
                 assert said.version == version + 1
                 assert said.status in steps[status]
+                extensions += isinstance(said, OrderExtended)
                 status, version = said.status, said.version
-            assert await it.rows("SELECT status, version FROM orders") == [{"status": status, "version": version}]
+            assert extensions <= 1
+            expires_at = EXPIRES_AT + extensions * MORE
+            (row,) = await it.rows("SELECT status, version, extended, expires_at FROM orders")
+            assert row == {"status": status, "version": version, "extended": extensions == 1, "expires_at": expires_at}
         assert version >= 2, "nothing has happened"

@@ -1,16 +1,18 @@
 """What really happens at the same instant, in transactions that commit."""
 
 import asyncio
+import contextlib
 from collections import Counter
+from datetime import timedelta
 from uuid import uuid4
 
-from facts import ANN, BOB, EVE, TICKET, ticket_created, ticket_updated
+from facts import ANN, BOB, EVE, MORE, TICKET, expiration_complete, ticket_created, ticket_updated
 from house import eventually
 
 from admitone.kit.config import Settings
 from admitone.local import Engines
 from admitone.orders import commands
-from admitone.orders.model import Order, TicketSold, TicketTaken, TooManyOpenOrders
+from admitone.orders.model import Order, OrderEnded, TicketSold, TicketTaken, TooManyOpenOrders
 from databases import OwnDatabase, own_database
 
 
@@ -117,3 +119,78 @@ async def test_a_cancel_and_a_completion_at_once_leave_one_end(engines: Engines)
             assert [row["event"] for row in said[2:]] in (["OrderCancelled"], ["OrderCompleted"])
             (row,) = await own.rows("SELECT version FROM orders WHERE order_id = $1", order.order_id)
             assert row["version"] == 3
+
+
+async def reserved(own: OwnDatabase) -> Order:
+    """Ann's order of a ticket of its own, to be paid for."""
+    ticket = ticket_created(ticket_id=uuid4())
+    async with own.db.transaction() as tx:
+        await commands.copy_ticket(tx, ticket)
+        order = await commands.create_order(tx, ANN, ticket.ticket_id, None, Settings(), tx.now)
+        await commands.copy_ticket(tx, ticket_created(ticket_id=ticket.ticket_id, version=2, order_id=order.order_id))
+    return order
+
+
+async def said_since(own: OwnDatabase, order: Order) -> list[str]:
+    """What was said of it once it was reserved; the versions have no gap."""
+    said = await own.rows("SELECT event, data FROM outbox WHERE data ->> 'order_id' = $1 ORDER BY id", str(order.order_id))
+    assert [row["data"]["version"] for row in said] == list(range(1, len(said) + 1))
+    return [row["event"] for row in said[2:]]
+
+
+async def test_ten_clicks_for_more_time_at_once_give_five_minutes(engines: Engines) -> None:
+    async with own_database(engines, "orders") as own:
+        order = await reserved(own)
+
+        async def extends() -> Order:
+            async with own.db.transaction() as tx:
+                return await commands.extend(tx, order.order_id, ANN, tx.now)
+
+        answers = await asyncio.gather(*(extends() for _ in range(10)))
+        assert {(answer.expires_at, answer.cancel_at) for answer in answers} == {(order.expires_at + MORE, order.cancel_at + MORE)}
+        assert await said_since(own, order) == ["OrderExtended"]
+
+
+async def test_more_time_and_the_expiry_at_once_leave_one_of_both(engines: Engines) -> None:
+    """The click came in time, but its transaction meets the one that ends the order."""
+    async with own_database(engines, "orders") as own:
+        for _ in range(5):
+            order = await reserved(own)
+
+            async def extends(order: Order = order) -> None:
+                async with own.db.transaction() as tx:
+                    with contextlib.suppress(OrderEnded):
+                        await commands.extend(tx, order.order_id, ANN, order.expires_at - timedelta(milliseconds=1))
+
+            async def expires(order: Order = order) -> None:
+                async with own.db.transaction() as tx:
+                    ring = expiration_complete(order_id=order.order_id, cancel_at=order.cancel_at)
+                    await commands.expire(tx, ring, order.cancel_at)
+
+            async def is_swept(order: Order = order) -> None:
+                async with own.db.transaction() as tx:
+                    await commands.expire_overdue(tx, order.cancel_at)
+
+            await asyncio.gather(extends(), expires(), is_swept())
+            (row,) = await own.rows("SELECT status, extended FROM orders WHERE order_id = $1", order.order_id)
+            ends = {"OrderExtended": ("awaiting:payment", True), "OrderCancelled": ("cancelled", False)}
+            (event,) = await said_since(own, order)
+            assert (row["status"], row["extended"]) == ends[event]
+
+
+async def test_more_time_and_a_payment_at_once_leave_the_order_paid(engines: Engines) -> None:
+    async with own_database(engines, "orders") as own:
+        for _ in range(5):
+            order = await reserved(own)
+
+            async def extends(order: Order = order) -> None:
+                async with own.db.transaction() as tx:
+                    with contextlib.suppress(OrderEnded):
+                        await commands.extend(tx, order.order_id, ANN, tx.now)
+
+            async def completes(order: Order = order) -> None:
+                async with own.db.transaction() as tx:
+                    await commands.complete(tx, order.order_id, order.price_cents, order.currency)
+
+            await asyncio.gather(extends(), completes())
+            assert await said_since(own, order) in (["OrderCompleted"], ["OrderExtended", "OrderCompleted"])

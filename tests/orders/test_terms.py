@@ -13,6 +13,7 @@ from facts import (
     order_cancelled,
     order_completed,
     order_created,
+    order_extended,
     order_refunded,
     order_reserved,
     payment_authorized,
@@ -73,7 +74,9 @@ async def test_every_event_of_an_order_carries_them(rehearse: Rehearse, ending: 
         ]
 
 
-@pytest.mark.parametrize("event", [order_created(), order_reserved(), order_cancelled(), order_completed(), order_refunded()])
+@pytest.mark.parametrize(
+    "event", [order_created(), order_reserved(), order_extended(), order_cancelled(), order_completed(), order_refunded()]
+)
 def test_an_event_from_before_there_were_sellers_and_fees_can_still_be_read(event: OrderEvent) -> None:
     data = msgspec.to_builtins(event)
     del data["seller_id"], data["fee_basis_points"]

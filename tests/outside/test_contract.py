@@ -13,7 +13,7 @@ from house import House, Json, Person, eventually
 from admitone.kit.config import TEST_PROCESSOR
 
 TICKET_FIELDS = {"id", "title", "price", "currency", "userId", "orderId", "status", "lockedUntil", "version"}
-ORDER_FIELDS = {"id", "status", "reason", "userId", "expiresAt", "serverTime", "version", "ticket"}
+ORDER_FIELDS = {"id", "status", "reason", "userId", "expiresAt", "extended", "serverTime", "version", "ticket"}
 
 NOBODYS = "7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f"
 """An id that nothing has."""
@@ -149,6 +149,7 @@ NEED_A_USER: list[tuple[str, str, Any]] = [
     ("GET", f"/api/orders/{NOBODYS}", None),
     ("GET", f"/api/orders/{NOBODYS}/history", None),
     ("DELETE", f"/api/orders/{NOBODYS}", None),
+    ("POST", f"/api/orders/{NOBODYS}/extension", None),
     ("POST", "/api/payments", {"orderId": NOBODYS, "token": "tok_visa"}),
 ]
 
@@ -346,6 +347,7 @@ async def test_an_order_that_is_not_there_is_not_found(house: House, order_id: s
     refused(await bob.ask("GET", f"/api/orders/{order_id}"), 404)
     refused(await bob.ask("GET", f"/api/orders/{order_id}/history"), 404)
     refused(await bob.ask("DELETE", f"/api/orders/{order_id}"), 404)
+    refused(await bob.ask("POST", f"/api/orders/{order_id}/extension"), 404)
 
 
 async def test_anothers_order_is_not_found(house: House) -> None:
@@ -353,11 +355,27 @@ async def test_anothers_order_is_not_found(house: House) -> None:
     order = await reserved(bob, await listed(ann))
     refused(await eve.ask("GET", f"/api/orders/{order['id']}"), 404)
     refused(await eve.cancels(order), 404)
+    refused(await eve.extends(order), 404)
     refused(await eve.pays(order), 404)
     refused(await ann.ask("GET", f"/api/orders/{order['id']}"), 404)
     refused(await eve.ask("GET", f"/api/orders/{order['id']}/history"), 404)
     assert (await eve.ask("GET", "/api/orders")).json() == []
     assert (await bob.order(order))["status"] == "awaiting:payment"
+
+
+async def test_a_buyer_has_five_minutes_more_once_even_before_the_order_is_confirmed(house: House) -> None:
+    ann, bob = await house.people("ann", "bob")
+    ticket = await listed(ann)
+    order = (await bob.tries_to_buy(ticket)).json()
+    answers = [await bob.extends(order) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    first, again = (answer.json() for answer in answers)
+    more = datetime.fromisoformat(first["expiresAt"]) - datetime.fromisoformat(order["expiresAt"])
+    assert (first["extended"], first["version"], more.total_seconds()) == (True, 3, 300)
+    assert again | {"serverTime": None} == first | {"serverTime": None}
+    assert (await bob.order(order))["expiresAt"] == first["expiresAt"]
+    await bob.cancels(order)
+    assert refused(await bob.extends(order), 409)["title"] == "Order ended"
 
 
 async def test_orders_are_paged_newest_first(house: House) -> None:
@@ -467,6 +485,7 @@ async def test_anything_else_is_not_found_as_a_problem(house: House, path: str) 
         ("POST", f"/api/tickets/{NOBODYS}"),
         ("PATCH", f"/api/orders/{NOBODYS}"),
         ("PUT", "/api/orders"),
+        ("GET", f"/api/orders/{NOBODYS}/extension"),
         ("PUT", "/api/payments"),
         ("DELETE", "/api/payments"),
     ],

@@ -44,6 +44,16 @@ async def test_an_order_is_made_once_and_answered_the_same_later(house: House) -
     assert len((await bob.ask("GET", "/api/orders")).json()) == 1
 
 
+async def test_more_time_is_answered_the_same_later(house: House) -> None:
+    _, bob, ticket = await listed(house)
+    order, headers = await bob.buys(ticket), key()
+    path = f"/api/orders/{order['id']}/extension"
+    first = await bob.ask("POST", path, **headers)
+    assert (first.status_code, first.json()["extended"]) == (200, True)
+    await bob.pays(order)
+    assert same(first, await bob.ask("POST", path, **headers))
+
+
 async def test_a_payment_is_taken_once(house: House) -> None:
     _, bob, ticket = await listed(house)
     order = await bob.sees_order(await bob.buys(ticket), "awaiting:payment")

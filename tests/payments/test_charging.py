@@ -12,11 +12,13 @@ from facts import (
     BOB,
     EVE,
     EXPIRES_AT,
+    MORE,
     PRICE,
     A,
     order_cancelled,
     order_completed,
     order_created,
+    order_extended,
     order_refunded,
     order_reserved,
     payment_authorized,
@@ -94,8 +96,11 @@ async def test_payments_begin_until_the_time_is_up(rehearse: Rehearse) -> None:
 
 async def test_an_order_with_more_time_may_be_paid_longer(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
-        await it.hears(order_reserved(version=3, expires_at=EXPIRES_AT + 300 * SECOND, extended=True), order_reserved())
-        it.now = EXPIRES_AT + SECOND
+        await it.hears(order_extended(), order_reserved())
+        it.now = EXPIRES_AT + MORE
+        with pytest.raises(TimeIsUp):
+            await begins(it)
+        it.now -= SECOND
         assert (await begins(it)).status == "created"
 
 
@@ -250,14 +255,13 @@ async def test_a_payment_that_needs_confirmation_keeps_the_way_to_the_bank(rehea
         assert await it.rows("SELECT status FROM charges") == [{"status": "authorized"}]
 
 
-@pytest.mark.parametrize("end", [order_cancelled(version=4), order_completed(version=4), order_refunded(version=4)])
+@pytest.mark.parametrize("end", [order_cancelled(version=4), order_completed(version=4), order_refunded(version=5)])
 async def test_the_copy_of_an_order_is_its_newest_state_whatever_came_first(rehearse: Rehearse, end: Any) -> None:
-    later = EXPIRES_AT + 300 * SECOND
-    events = [order_created(), order_reserved(), order_reserved(version=3, expires_at=later), end]
+    events = [order_created(), order_reserved(), order_extended(), end]
     async with rehearse(payments.service) as it:
         for arrival in every_order(*events):
             async with heard(it, arrival):
-                expected = {"order_id": A, "version": 4, "user_id": BOB, "status": end.status}
+                expected = {"order_id": A, "version": end.version, "user_id": BOB, "status": end.status}
                 expected |= {"price_cents": PRICE, "currency": "USD", "expires_at": EXPIRES_AT}
                 expected |= {"seller_id": ANN, "fee_basis_points": 0}
                 assert await it.rows("SELECT * FROM order_copies") == [expected], arrival

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import ANN, PRICE, TITLE, A, B, C, order_cancelled, order_completed, order_created, order_refunded
+from facts import ANN, PRICE, TITLE, A, B, C, order_cancelled, order_completed, order_created, order_extended, order_refunded
 
 from admitone import tickets
 from admitone.events import OrderEvent, TicketEvent
@@ -21,6 +21,7 @@ def story(ticket_id: UUID, name: str) -> tuple[list[OrderEvent], UUID | None, bo
     b_came_and_went: list[OrderEvent] = [order_created(**second), order_cancelled(**second)]
     b_bought: list[OrderEvent] = [order_created(**second), order_completed(**second)]
     a_bought: list[OrderEvent] = [order_created(**first), order_completed(**first)]
+    a_had_more_time: list[OrderEvent] = [order_created(**first), order_extended(**first)]
     a_gave_it_back: list[OrderEvent] = [*a_bought, order_refunded(**first, relist=True)]
     return {
         "one came and went": (a_came_and_went, None, False),
@@ -29,6 +30,16 @@ def story(ticket_id: UUID, name: str) -> tuple[list[OrderEvent], UUID | None, bo
         "the second bought it": (a_came_and_went + b_bought, B, True),
         "the third bought it": ([*a_came_and_went, order_cancelled(**second), order_created(**third), order_completed(**third)], C, True),
         "the second was refused": ([*a_came_and_went, order_created(**second, price_cents=1), order_cancelled(**second)], None, False),
+        "one has more time": (a_had_more_time, A, False),
+        "one had more time, and came and went": ([*a_had_more_time, order_cancelled(**first)], None, False),
+        "one had more time, and bought it": ([*a_had_more_time, order_completed(**first)], A, True),
+        "one had more time and went, the second holds it": (
+            [*a_had_more_time, order_cancelled(**first), order_created(**second)],
+            B,
+            False,
+        ),
+        "one came and went, the second has more time": ([*a_came_and_went, order_created(**second), order_extended(**second)], B, False),
+        "one had more time and was refunded": ([*a_had_more_time, *a_gave_it_back[1:]], None, False),
         "one was refunded and the ticket stays sold": ([*a_bought, order_refunded(**first)], A, True),
         "one was refunded": (a_gave_it_back, None, False),
         "one was refunded, the second holds it": ([*a_gave_it_back, order_created(**second)], B, False),
@@ -47,6 +58,12 @@ def story(ticket_id: UUID, name: str) -> tuple[list[OrderEvent], UUID | None, bo
         "the second bought it",
         "the third bought it",
         "the second was refused",
+        "one has more time",
+        "one had more time, and came and went",
+        "one had more time, and bought it",
+        "one had more time and went, the second holds it",
+        "one came and went, the second has more time",
+        "one had more time and was refunded",
         "one was refunded and the ticket stays sold",
         "one was refunded",
         "one was refunded, the second holds it",
@@ -60,10 +77,12 @@ async def test_the_same_holder_whatever_came_first(rehearse: Rehearse, name: str
         ticket = await it.does(commands.list_ticket, ANN, TITLE, PRICE, "USD", it.now)
         await it.said()
         events, holder, sold = story(ticket.ticket_id, name)
+        locked_until = None if sold or holder is None else max(event.cancel_at for event in events if event.order_id == holder)
         for arrival in (part for twice in every_order(*events) for part in (twice[: len(events)], twice)):
             async with heard(it, arrival):
-                (row,) = await it.rows("SELECT order_id, sold, lock, version FROM tickets")
+                (row,) = await it.rows("SELECT order_id, sold, lock, version, locked_until FROM tickets")
                 assert (row["order_id"], row["sold"], row["lock"]) == (holder, sold, max(event.lock for event in events)), arrival
+                assert row["locked_until"] == locked_until, arrival
                 states = [event for event in await it.said() if isinstance(event, TicketEvent)]
                 assert [state.version for state in states] == list(range(2, row["version"] + 1)), arrival
 

@@ -8,6 +8,7 @@ from conftest import Rehearse
 from facts import (
     ANN,
     CANCEL_AT,
+    MORE,
     PRICE,
     TITLE,
     A,
@@ -16,6 +17,7 @@ from facts import (
     order_cancelled,
     order_completed,
     order_created,
+    order_extended,
 )
 
 from admitone import tickets
@@ -33,6 +35,7 @@ class Scene:
         self.ticket_id = ticket_id
         ticket = {"ticket_id": ticket_id}
         self.created = {order: order_created(order_id=order, lock=lock, **ticket) for lock, order in enumerate((A, B, C), 1)}
+        self.extended = {order: order_extended(order_id=order, lock=lock, **ticket) for lock, order in enumerate((A, B, C), 1)}
         self.cancelled = {order: order_cancelled(order_id=order, lock=lock, **ticket) for lock, order in enumerate((A, B, C), 1)}
         self.completed = {order: order_completed(order_id=order, lock=lock, **ticket) for lock, order in enumerate((A, B, C), 1)}
 
@@ -76,6 +79,37 @@ async def test_an_order_heard_of_twice_locks_once(scene: Scene) -> None:
     await scene.hears(scene.created[A], scene.created[A])
     assert await scene.answers() == [("updated", A)]
     assert (await scene.ticket())["version"] == 2
+
+
+async def test_more_time_for_the_buyer_locks_the_ticket_longer_and_nothing_is_said(scene: Scene) -> None:
+    await scene.hears(scene.created[A])
+    await scene.it.said()
+    for _ in range(2):
+        await scene.hears(scene.extended[A])
+        assert await scene.ticket() == {"order_id": A, "lock": 1, "version": 2, "sold": False, "locked_until": CANCEL_AT + MORE}
+    assert await scene.it.said() == []
+
+
+async def test_more_time_that_overtakes_its_creation_locks_as_that_would_have(scene: Scene) -> None:
+    await scene.hears(scene.extended[A], scene.created[A])
+    assert await scene.ticket() == {"order_id": A, "lock": 1, "version": 2, "sold": False, "locked_until": CANCEL_AT + MORE}
+    assert await scene.answers() == [("updated", A)]
+
+
+async def test_more_time_for_an_order_at_another_price_is_refused_as_its_creation_would_have_been(scene: Scene) -> None:
+    dearer = {"ticket_id": scene.ticket_id, "price_cents": PRICE + 1}
+    await scene.hears(order_extended(**dearer), order_created(**dearer), order_extended(**dearer))
+    assert await scene.answers() == [("price_changed", A)]
+    assert await scene.holder() is None
+
+
+async def test_more_time_that_comes_late_locks_nothing_again(scene: Scene) -> None:
+    await scene.hears(scene.created[A], scene.cancelled[A], scene.extended[A])
+    assert await scene.ticket() == {"order_id": None, "lock": 1, "version": 3, "sold": False, "locked_until": None}
+    await scene.hears(scene.created[B], scene.extended[A])
+    assert await scene.ticket() == {"order_id": B, "lock": 2, "version": 4, "sold": False, "locked_until": CANCEL_AT}
+    await scene.hears(scene.completed[B], scene.extended[B], scene.extended[A])
+    assert await scene.ticket() == {"order_id": B, "lock": 2, "version": 5, "sold": True, "locked_until": None}
 
 
 async def test_a_cancelled_order_frees_its_ticket(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 owns: timers
 publishes: ExpirationComplete
-listens to: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted
+listens to: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted
 """
 
 from admitone.expiration.figures import FIGURES

@@ -1,7 +1,7 @@
 """Who is buying what, and until when. Owns the lock: of all who want a ticket, exactly one has it.
 
 owns: orders, and a copy of each ticket
-publishes: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted, OrderRefunded
+publishes: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded
 listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete, PaymentAuthorized, PaymentFailed, PaymentCreated,
     PaymentUncollected, PaymentRefunded
 """

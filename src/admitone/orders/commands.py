@@ -11,6 +11,7 @@ from admitone.events import (
     OrderCompleted,
     OrderCreated,
     OrderEvent,
+    OrderExtended,
     OrderRefunded,
     OrderReserved,
     PaymentCreated,
@@ -26,15 +27,20 @@ from admitone.orders import repository
 from admitone.orders.model import (
     MOST_ATTEMPTS,
     AnotherPrice,
+    NotConfirmedYet,
     Order,
     OrderComplete,
+    OrderEnded,
     OrderNotFound,
     TicketSold,
     TicketTaken,
     TicketUnknown,
     TicketWithdrawn,
+    TimeIsUp,
     TooManyOpenOrders,
 )
+
+MORE_TIME = timedelta(minutes=5)
 
 
 async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings, now: datetime) -> Order:
@@ -93,6 +99,27 @@ async def copy_ticket(tx: Tx, ticket: TicketEvent) -> None:
         order = await repository.confirm(tx, ticket.order_id)
         if order is not None:
             await tx.emit(_state(order, OrderReserved))
+
+
+async def extend(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Order:
+    """Give the buyer five minutes more, once; asked again, the order is as it is.
+
+    Raises OrderNotFound, NotConfirmedYet, TimeIsUp or OrderEnded.
+    """
+    order = await repository.extend(tx, order_id, user_id, MORE_TIME, now)
+    if order is not None:
+        await tx.emit(_state(order, OrderExtended))
+        return order
+    order = await repository.get(tx, order_id)
+    if order is None or order.user_id != user_id:
+        raise OrderNotFound
+    if order.status not in ("created", "awaiting:payment"):
+        raise OrderEnded
+    if order.expires_at <= now:
+        raise TimeIsUp
+    if not order.extended:
+        raise NotConfirmedYet  # Or it was confirmed a moment ago: then the next try succeeds.
+    return order
 
 
 async def cancel_by_buyer(tx: Tx, order_id: UUID, user_id: UUID) -> None:

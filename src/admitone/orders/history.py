@@ -9,6 +9,7 @@ from admitone.events import (
     OrderCancelled,
     OrderCompleted,
     OrderCreated,
+    OrderExtended,
     OrderRefunded,
     OrderReserved,
     PaymentCreated,
@@ -55,6 +56,8 @@ def sentence(event: Event, paid: bool) -> str:
             return f"You clicked Buy: the ticket is yours to pay for until {event.expires_at.astimezone(UTC):%H:%M} UTC."
         case OrderReserved():
             return f"The ticket is locked for you at {_money(event.price_cents, event.currency)}."
+        case OrderExtended():
+            return f"You asked for more time: it is yours to pay for until {event.expires_at.astimezone(UTC):%H:%M} UTC."
         case OrderCompleted():
             return "Your payment was approved: the ticket is yours."
         case OrderCancelled():

@@ -87,6 +87,8 @@ class OrderView(Struct, frozen=True, rename="camel"):
     reason: Reason | None
     user_id: UUID
     expires_at: Moment
+    extended: bool
+    """Whether the buyer has had more time: that is given once."""
     server_time: Moment
     version: int
     ticket: OrderedTicket
@@ -105,6 +107,7 @@ class OrderView(Struct, frozen=True, rename="camel"):
             order.reason,
             order.user_id,
             order.expires_at,
+            order.extended,
             now,
             order.version,
             ticket,
@@ -163,5 +166,23 @@ class OrderNotFound(NotFound):
 
 class OrderComplete(Problem):
     """This order is paid, so it can't be cancelled any more."""
+
+    status = 409
+
+
+class NotConfirmedYet(Problem):
+    """This order is not confirmed yet. Please try again in a moment."""
+
+    status = 409
+
+
+class TimeIsUp(Problem):
+    """The time to pay for this order is over, so it can't be extended any more."""
+
+    status = 409
+
+
+class OrderEnded(Problem):
+    """This order is paid or cancelled, so it needs no more time."""
 
     status = 409

@@ -1,6 +1,6 @@
 """Every SQL statement of orders. Each decides by itself, and answers by what it returns."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -66,6 +66,22 @@ async def confirm(tx: Tx, order_id: UUID) -> Order | None:
         WHERE order_id = $1 AND status = 'created' RETURNING *
         """,
         order_id,
+    )
+
+
+async def extend(tx: Tx, order_id: UUID, user_id: UUID, by: timedelta, now: datetime) -> Order | None:
+    """The order with so much more time; or None when it is not this buyer's, not waiting for a payment, late, or was extended before."""
+    return await tx.one(
+        Order,
+        """
+        UPDATE orders SET expires_at = expires_at + $3, cancel_at = cancel_at + $3, extended = true, version = version + 1
+        WHERE order_id = $1 AND user_id = $2 AND status = 'awaiting:payment' AND NOT extended AND expires_at > $4
+        RETURNING *
+        """,
+        order_id,
+        user_id,
+        by,
+        now,
     )
 
 

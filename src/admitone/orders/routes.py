@@ -17,7 +17,9 @@ from admitone.orders.history import history
 from admitone.orders.model import (
     AnotherPrice,
     Happening,
+    NotConfirmedYet,
     OrderComplete,
+    OrderEnded,
     OrderForm,
     OrderNotFound,
     OrderView,
@@ -25,6 +27,7 @@ from admitone.orders.model import (
     TicketTaken,
     TicketUnknown,
     TicketWithdrawn,
+    TimeIsUp,
     TooManyOpenOrders,
 )
 
@@ -90,6 +93,27 @@ async def show_history(order_id: UUID, db: Database, user: User) -> list[Happeni
         return history(order, await repository.chapters(tx, order_id))
 
 
+@documented(takes_key=True, answers={200: OrderView}, refuses=(OrderNotFound, NotConfirmedYet, TimeIsUp, OrderEnded))
+@post("/{order_id:uuid}/extension", status_code=200)
+async def extend_order(request: AnyRequest, order_id: UUID, db: Database, user: User) -> Response[Any]:
+    """Have five minutes more to pay, once per order.
+
+    A second time changes nothing, and is answered with the order as it is.
+    """
+
+    async def attempt() -> Response[Any]:
+        async with db.transaction() as tx:
+
+            async def act() -> Response[Any]:
+                order = await commands.extend(tx, order_id, user.id, tx.now)
+                return Response(OrderView.of(order, tx.now), status_code=200)
+
+            return await once(tx, request, user, act)
+
+    # The confirmation of its lock may be on its way to us.
+    return await eventually(db, attempt, NotConfirmedYet)
+
+
 @documented(answers={204: None}, refuses=(OrderNotFound, OrderComplete))
 @delete("/{order_id:uuid}")
 async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
@@ -99,3 +123,4 @@ async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
 
 
 ROUTES = (create_order, my_orders, show_order, show_history, cancel_order)
+ROUTES = (create_order, my_orders, show_order, extend_order, cancel_order)

@@ -2,7 +2,7 @@
 
 owns: charges, the ledger, and a copy of each order
 publishes: PaymentAuthorized, PaymentFailed, PaymentCreated, PaymentUncollected, PaymentRefunded
-listens to: OrderCreated, OrderReserved, OrderCancelled, OrderCompleted, OrderRefunded
+listens to: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded
 """
 
 from admitone.kit.service import Service

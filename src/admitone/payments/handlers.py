@@ -1,6 +1,6 @@
 """What payments does about orders: it knows their state. What follows from it, the job in jobs.py does."""
 
-from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderRefunded, OrderReserved
+from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderExtended, OrderRefunded, OrderReserved
 from admitone.kit.db import Tx
 from admitone.kit.service import Handlers
 from admitone.payments import repository
@@ -8,7 +8,7 @@ from admitone.payments import repository
 handlers = Handlers("payments")
 
 
-@handlers.on(OrderCreated, OrderReserved, OrderCancelled, OrderCompleted, OrderRefunded)
+@handlers.on(OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded)
 async def copy_order(event: OrderEvent, tx: Tx) -> None:
     """The newest state of each order is kept: reserved may be paid, completed is captured, cancelled is voided or refused."""
     await repository.keep_newest(tx, event)

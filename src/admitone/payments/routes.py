@@ -77,8 +77,8 @@ async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -
             await remember(tx, request, user, None, {"charge": charge.charge_id})
         return charge
 
-    # The order, or the confirmation of its lock, may be on its way to us.
-    begun = await eventually(db, begin, OrderNotFound, NotPayableYet)
+    # The order, the confirmation of its lock, or more time for it, may be on its way to us.
+    begun = await eventually(db, begin, OrderNotFound, NotPayableYet, TimeIsUp)
     match begun:
         case Known(status=int(status), body=body):
             return Response(body, status_code=status, media_type=_media_type(status))

@@ -2,7 +2,7 @@
 
 owns: tickets
 publishes: TicketCreated, TicketUpdated, ReservationRefused
-listens to: OrderCreated, OrderCancelled, OrderCompleted, OrderRefunded
+listens to: OrderCreated, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded
 """
 
 from admitone.kit.service import Service

@@ -54,6 +54,15 @@ async def lock_ticket(tx: Tx, order: OrderEvent) -> None:
     await tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))
 
 
+async def lock_longer(tx: Tx, order: OrderEvent) -> None:
+    """The buyer has more time. Heard of before its creation, an order locks by this as it would have by that."""
+    ticket = await repository.lock_longer(tx, order)
+    if ticket is None:
+        await lock_ticket(tx, order)
+    else:
+        await tx.emit(_state(ticket, TicketUpdated))
+
+
 async def unlock_ticket(tx: Tx, order: OrderEvent) -> None:
     """An order has ended without a sale: whoever holds the ticket by that token or an older one holds it no more."""
     ticket = await repository.unlock(tx, order.ticket_id, order.lock)

@@ -1,6 +1,6 @@
 """What tickets does about orders. The fencing token decides, never the order of arrival."""
 
-from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderRefunded
+from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderExtended, OrderRefunded
 from admitone.kit.db import Tx
 from admitone.kit.service import Handlers
 from admitone.tickets import commands
@@ -12,6 +12,12 @@ handlers = Handlers("tickets")
 async def lock_ordered_ticket(event: OrderCreated, tx: Tx) -> None:
     """A ticket somebody ordered is locked for them."""
     await commands.lock_ticket(tx, event)
+
+
+@handlers.on(OrderExtended)
+async def lock_extended_ticket(event: OrderExtended, tx: Tx) -> None:
+    """A ticket whose buyer was given more time is locked for them until then."""
+    await commands.lock_longer(tx, event)
 
 
 @handlers.on(OrderCancelled)

@@ -80,6 +80,21 @@ async def lock(tx: Tx, order: OrderEvent) -> Ticket | None:
     )
 
 
+async def lock_longer(tx: Tx, order: OrderEvent) -> Ticket | None:
+    """The ticket, held for this order until its new deadline; or None when this order does not hold it, or did so until then already."""
+    return await tx.one(
+        Ticket,
+        """
+        UPDATE tickets SET locked_until = $3, version = version + 1
+        WHERE ticket_id = $1 AND order_id = $2 AND NOT sold AND locked_until < $3
+        RETURNING *
+        """,
+        order.ticket_id,
+        order.order_id,
+        order.cancel_at,
+    )
+
+
 async def unlock(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
     """The ticket, free again; or None when nobody held it, or only by a newer token."""
     return await tx.one(
