@@ -19,7 +19,7 @@ from admitone.kit.config import TEST_PROCESSOR, own_database_url
 
 TABLES = {
     "auth": ("users", "sessions", "failed_signins"),
-    "tickets": ("tickets", "outbox", "idempotency"),
+    "tickets": ("tickets", "notes", "outbox", "idempotency"),
     "orders": ("orders", "outbox", "idempotency"),
     "payments": ("charges", "outbox", "idempotency"),
     TEST_PROCESSOR: ("intents",),
@@ -45,6 +45,7 @@ class Scene:
             "signin": ("POST", "/api/users/signin", bob, {"email": "x@example.com", "password": "12345678"}),
             "list": ("POST", "/api/tickets", ann, good_ticket),
             "edit": ("PUT", f"/api/tickets/{ticket['id']}", ann, good_ticket),
+            "note": ("PUT", f"/api/tickets/{ticket['id']}/note", ann, {"note": "Ask for Ann."}),
             "order": ("POST", "/api/orders", bob, {"ticketId": ticket["id"], "price": 49.9}),
             "pay": ("POST", "/api/payments", bob, {"orderId": order["id"], "token": "tok_visa"}),
         }
@@ -104,7 +105,7 @@ def refused(answer: httpx.Response, status: int, *fields: str | None) -> None:
     assert "Traceback" not in answer.text
 
 
-ROUTES = ["signup", "signin", "list", "edit", "order", "pay"]
+ROUTES = ["signup", "signin", "list", "edit", "note", "order", "pay"]
 FIELDS = [
     ("signup", "email"),
     ("signup", "password"),
@@ -112,14 +113,16 @@ FIELDS = [
     ("signin", "password"),
     ("list", "title"),
     ("list", "price"),
+    ("list", "note"),
     ("edit", "title"),
     ("edit", "price"),
+    ("note", "note"),
     ("order", "ticketId"),
     ("order", "price"),
     ("pay", "orderId"),
     ("pay", "token"),
 ]
-OPTIONAL = {("order", "price")}
+OPTIONAL = {("list", "note"), ("order", "price")}
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -160,6 +163,8 @@ async def test_a_field_of_a_wrong_type_or_beyond_all_bounds_is_named(scene: Scen
             "ann@example.com\n",
             "x" * 250 + "@a.de",
         ]
+    if field == "note":  # It may be empty, and long.
+        wrong = [value for value in wrong if value not in ("", "x" * 1000)] + ["x" * 2001]
     for value in wrong:
         answer = await scene.sends(route, scene.body(route, **{field: value}))
         refused(answer, 400, field)

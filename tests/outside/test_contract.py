@@ -1,5 +1,6 @@
 """The HTTP contract, route by route, as a stranger sees it."""
 
+import asyncio
 import re
 from datetime import datetime
 from typing import Any
@@ -144,6 +145,8 @@ NEED_A_USER: list[tuple[str, str, Any]] = [
     ("POST", "/api/tickets", {"title": "x", "price": 1}),
     ("PUT", f"/api/tickets/{NOBODYS}", {"title": "x", "price": 1}),
     ("DELETE", f"/api/tickets/{NOBODYS}", None),
+    ("GET", f"/api/tickets/{NOBODYS}/note", None),
+    ("PUT", f"/api/tickets/{NOBODYS}/note", {"note": "x"}),
     ("POST", "/api/orders", {"ticketId": NOBODYS}),
     ("GET", "/api/orders", None),
     ("GET", f"/api/orders/{NOBODYS}", None),
@@ -186,6 +189,7 @@ async def test_a_ticket_that_is_not_there_is_not_found(house: House, ticket_id: 
     refused(await ann.ask("GET", path), 404)
     refused(await ann.ask("PUT", path, {"title": "x", "price": 1}), 404)
     refused(await ann.ask("DELETE", path), 404)
+    refused(await ann.ask("PUT", f"{path}/note", {"note": "x"}), 404)
 
 
 async def test_only_its_seller_edits_a_ticket(house: House) -> None:
@@ -197,6 +201,22 @@ async def test_only_its_seller_edits_a_ticket(house: House) -> None:
     answer = await ann.edits(ticket, "🎫 Balcony", 0.50)
     assert answer.status_code == 200
     assert answer.json() == ticket | {"title": "🎫 Balcony", "price": 0.5, "version": 2}
+
+
+async def test_a_note_is_its_sellers_until_somebody_has_paid(house: House) -> None:
+    ann, bob = await house.people("ann", "bob")
+    ticket = (await ann.ask("POST", "/api/tickets", {"title": title(), "price": 5, "note": "🎫\n" * 1000})).json()
+    assert set(ticket) == TICKET_FIELDS
+    path = f"/api/tickets/{ticket['id']}/note"
+    assert (await ann.ask("GET", path)).json() == {"note": "🎫\n" * 1000}
+    refused(await bob.ask("PUT", path, {"note": "x"}), 403)
+    refused(await ann.ask("PUT", path, {"note": "x" * 2001}), 400, "note")
+    order, nobodys = await bob.buys(ticket), f"/api/tickets/{NOBODYS}/note"
+    unpaid, unknown = await asyncio.gather(bob.ask("GET", path), bob.ask("GET", nobodys))
+    assert refused(unpaid, 404) == refused(unknown, 404)
+    await bob.pays(order)
+    answer = await bob.ask("GET", path)
+    assert (answer.status_code, answer.json()) == (200, {"note": "🎫\n" * 1000})
 
 
 async def test_a_withdrawn_ticket_is_there_for_its_seller_alone(house: House) -> None:

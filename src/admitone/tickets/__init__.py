@@ -1,6 +1,6 @@
 """What is for sale, at which price, and whether a ticket may be changed.
 
-owns: tickets
+owns: tickets, and what sellers leave for their buyers
 publishes: TicketCreated, TicketUpdated, ReservationRefused
 listens to: OrderCreated, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded
 """

@@ -8,12 +8,14 @@ import msgspec
 from admitone.events import OrderEvent, OrderRefunded, ReservationRefused, TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.db import Tx
 from admitone.tickets import repository
-from admitone.tickets.model import NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn
+from admitone.tickets.model import NoteNotFound, NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn
 
 
-async def list_ticket(tx: Tx, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime) -> Ticket:
-    """Put a ticket up for sale."""
+async def list_ticket(tx: Tx, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime, note: str = "") -> Ticket:
+    """Put a ticket up for sale, with a note for who will have bought it."""
     ticket = await repository.insert(tx, uuid4(), seller_id, title, price_cents, currency, now)
+    if note:
+        await write_note(tx, ticket.ticket_id, seller_id, note)
     await tx.emit(_state(ticket, TicketCreated))
     return ticket
 
@@ -36,6 +38,22 @@ async def withdraw_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID) -> None:
     refusal = await _why_not(tx, ticket_id, seller_id)
     if not isinstance(refusal, TicketWithdrawn):
         raise refusal
+
+
+async def write_note(tx: Tx, ticket_id: UUID, seller_id: UUID, note: str) -> str:
+    """What the buyer will read, or reads already; one that is all blank is none. Raises TicketNotFound or NotYourTicket."""
+    note = note if note.strip() else ""
+    if not await repository.write_note(tx, ticket_id, seller_id, note):
+        raise await _why_not(tx, ticket_id, seller_id)
+    return note
+
+
+async def read_note(tx: Tx, ticket_id: UUID, reader_id: UUID) -> str:
+    """For the seller, and for the buyer of the complete order. Raises NoteNotFound for anybody else, whether there is one or not."""
+    note = await repository.note(tx, ticket_id, reader_id)
+    if note is None:
+        raise NoteNotFound
+    return note
 
 
 async def lock_ticket(tx: Tx, order: OrderEvent) -> None:
@@ -73,14 +91,19 @@ async def unlock_ticket(tx: Tx, order: OrderEvent) -> None:
 
 
 async def sell_ticket(tx: Tx, order: OrderEvent) -> None:
-    """The order was paid: the ticket is sold, whatever else was heard before."""
+    """The order was paid: the ticket is sold, whatever else was heard before, and its buyer may read the note."""
+    await repository.note_purchase(tx, order.order_id, order.user_id, refunded=False)
     ticket = await repository.sell(tx, order.ticket_id, order.order_id, order.lock)
     if ticket is not None:
         await tx.emit(_state(ticket, TicketUpdated))
 
 
 async def relist_ticket(tx: Tx, order: OrderRefunded) -> None:
-    """A refunded order's ticket stays sold, unless it is to go on sale again: then a newer token may lock it."""
+    """A refunded order's ticket stays sold, unless it is to go on sale again: then a newer token may lock it.
+
+    Either way who had bought it does not read the note any more.
+    """
+    await repository.note_purchase(tx, order.order_id, order.user_id, refunded=True)
     if order.relist:
         ticket = await repository.relist(tx, order.ticket_id, order.lock)
         if ticket is not None:

@@ -28,11 +28,11 @@ async def unlock_cancelled_ticket(event: OrderCancelled, tx: Tx) -> None:
 
 @handlers.on(OrderCompleted)
 async def mark_ticket_sold(event: OrderCompleted, tx: Tx) -> None:
-    """A ticket that was paid for is sold."""
+    """A ticket that was paid for is sold, and its buyer may read the seller's note."""
     await commands.sell_ticket(tx, event)
 
 
 @handlers.on(OrderRefunded)
 async def relist_refunded_ticket(event: OrderRefunded, tx: Tx) -> None:
-    """A refunded order's ticket stays sold, unless it is to be on sale again."""
+    """A refunded order's ticket stays sold, unless it is to be on sale again. Its buyer may not read the note any more."""
     await commands.relist_ticket(tx, event)

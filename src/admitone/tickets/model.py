@@ -12,11 +12,28 @@ from admitone.kit.problem import NotFound, Problem
 
 Sort = Literal["newest", "cheapest"]
 Status = Literal["available", "locked", "sold", "withdrawn"]
+Note = Annotated[str, Meta(max_length=2000, description="must have at most 2000 characters", examples=["Your code at the door: 7431"])]
 
 
 class TicketForm(Struct):
     title: Title
     price: Price
+
+
+class NewTicketForm(TicketForm):
+    note: Note = ""
+    """For the buyer alone: a link, a code, where to meet."""
+
+
+class NoteForm(Struct):
+    note: Note
+    """An empty one removes what was there."""
+
+
+class NoteView(Struct, frozen=True):
+    """What the seller leaves for the buyer; empty where there is nothing."""
+
+    note: str
 
 
 class Search(Struct):
@@ -84,6 +101,10 @@ class TicketView(Struct, frozen=True, rename="camel"):
 
 class TicketNotFound(NotFound):
     """There is no such ticket."""
+
+
+class NoteNotFound(NotFound):
+    """There is no note for you here. It is for the ticket's seller, and for its buyer once the order is complete."""
 
 
 class NotYourTicket(Problem):

@@ -151,6 +151,47 @@ async def remember_lock(tx: Tx, ticket_id: UUID, lock: int) -> bool:
     return bool(await tx.run("UPDATE tickets SET lock = $2 WHERE ticket_id = $1 AND lock < $2", ticket_id, lock))
 
 
+async def write_note(tx: Tx, ticket_id: UUID, seller_id: UUID, note: str) -> bool:
+    """Whether it is written: only a ticket's seller may."""
+    return bool(
+        await tx.run(
+            """
+            INSERT INTO notes (ticket_id, note) SELECT ticket_id, $3 FROM tickets WHERE ticket_id = $1 AND seller_id = $2
+            ON CONFLICT (ticket_id) DO UPDATE SET note = excluded.note
+            """,
+            ticket_id,
+            seller_id,
+            note,
+        )
+    )
+
+
+async def note(tx: Tx, ticket_id: UUID, reader_id: UUID) -> str | None:
+    """The note for its reader, empty where there is none; or None for who is neither the seller nor has bought the ticket and kept it."""
+    found: str | None = await tx.value(
+        """
+        SELECT coalesce(note, '') FROM tickets LEFT JOIN notes USING (ticket_id) LEFT JOIN purchases USING (order_id)
+        WHERE ticket_id = $1 AND (seller_id = $2 OR user_id = $2 AND NOT refunded)
+        """,
+        ticket_id,
+        reader_id,
+    )
+    return found
+
+
+async def note_purchase(tx: Tx, order_id: UUID, user_id: UUID, refunded: bool) -> None:
+    """This user has paid for this order; once the money was given back, that stays true, whatever is heard later."""
+    await tx.run(
+        """
+        INSERT INTO purchases (order_id, user_id, refunded) VALUES ($1, $2, $3)
+        ON CONFLICT (order_id) DO UPDATE SET refunded = true WHERE excluded.refunded
+        """,
+        order_id,
+        user_id,
+        refunded,
+    )
+
+
 async def get(tx: Tx, ticket_id: UUID) -> Ticket | None:
     return await tx.one(Ticket, "SELECT * FROM tickets WHERE ticket_id = $1", ticket_id)
 

@@ -12,9 +12,13 @@ from admitone.kit.documented import documented
 from admitone.kit.idempotency import once
 from admitone.kit.paging import LINK, Page, links
 from admitone.kit.session import User
-from admitone.kit.web import AnyRequest, read, read_query
+from admitone.kit.web import AnyRequest, eventually, read, read_query
 from admitone.tickets import commands, repository
 from admitone.tickets.model import (
+    NewTicketForm,
+    NoteForm,
+    NoteNotFound,
+    NoteView,
     NotYourTicket,
     Search,
     Ticket,
@@ -58,15 +62,15 @@ async def show_ticket(ticket_id: UUID, db: Database, visitor: User | None) -> Ti
     return TicketView.of(ticket)
 
 
-@documented(body=TicketForm, takes_key=True, answers={201: TicketView})
+@documented(body=NewTicketForm, takes_key=True, answers={201: TicketView})
 @post("/")
 async def list_ticket(request: AnyRequest, db: Database, settings: Settings, user: User) -> Response[Any]:
-    """Put a ticket up for sale."""
-    form = await read(request, TicketForm)
+    """Put a ticket up for sale, maybe with a note that only its buyer will read."""
+    form = await read(request, NewTicketForm)
     async with db.transaction() as tx:
 
         async def act() -> Response[Any]:
-            ticket = await commands.list_ticket(tx, user.id, form.title, form.price, settings.currency, tx.now)
+            ticket = await commands.list_ticket(tx, user.id, form.title, form.price, settings.currency, tx.now, form.note)
             return Response(TicketView.of(ticket), status_code=201)
 
         return await once(tx, request, user, act)
@@ -94,6 +98,31 @@ async def withdraw_ticket(ticket_id: UUID, db: Database, user: User) -> None:
         await commands.withdraw_ticket(tx, ticket_id, user.id)
 
 
+@documented(body=NoteForm, answers={200: NoteView}, refuses=(TicketNotFound, NotYourTicket))
+@put("/{ticket_id:uuid}/note")
+async def write_note(request: AnyRequest, ticket_id: UUID, db: Database, user: User) -> NoteView:
+    """Leave something for the buyer, before or after the sale: a link, a code, where to meet.
+
+    An empty note removes what was there.
+    """
+    form = await read(request, NoteForm)
+    async with db.transaction() as tx:
+        return NoteView(await commands.write_note(tx, ticket_id, user.id, form.note))
+
+
+@documented(answers={200: NoteView}, refuses=(NoteNotFound,))
+@get("/{ticket_id:uuid}/note")
+async def read_note(ticket_id: UUID, db: Database, user: User) -> NoteView:
+    """What the seller has left for the buyer; nobody else can see whether there is anything."""
+
+    async def attempt() -> NoteView:
+        async with db.reading() as tx:
+            return NoteView(await commands.read_note(tx, ticket_id, user.id))
+
+    # The news that the order is complete may be on its way to us.
+    return await eventually(db, attempt, NoteNotFound)
+
+
 def _page(request: AnyRequest, found: list[Ticket], limit: int, newest: bool) -> Response[list[TicketView]]:
     def place(ticket: Ticket) -> tuple[datetime | int, UUID]:
         return ticket.created_at if newest else ticket.price_cents, ticket.ticket_id
@@ -101,4 +130,4 @@ def _page(request: AnyRequest, found: list[Ticket], limit: int, newest: bool) ->
     return Response([TicketView.of(ticket) for ticket in found[:limit]], headers=links(request, found, limit, place))
 
 
-ROUTES = (search_tickets, my_tickets, show_ticket, list_ticket, edit_ticket, withdraw_ticket)
+ROUTES = (search_tickets, my_tickets, show_ticket, list_ticket, edit_ticket, withdraw_ticket, write_note, read_note)
