@@ -2,7 +2,7 @@
 # make test   every check and test that CI runs
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
-# make figures  print memory, idle CPU and latencies (a benchmark, not a test)
+# make figures  print memory, idle CPU, latencies, and searches in 100,000 tickets (a benchmark, not a test)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
@@ -28,6 +28,7 @@ docs: .venv/run
 
 figures: .venv/run
 	$(BIN)/python bench/figures.py
+	$(BIN)/python bench/search.py
 
 money-soak: .venv/run
 	$(BIN)/python bench/money_soak.py --sales $(or $(SALES),1000)

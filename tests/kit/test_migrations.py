@@ -144,7 +144,12 @@ async def test_an_update_keeps_every_ticket(engines: Engines) -> None:
         await then.holds("tickets", ticket_id=ANOTHER_TICKET, version=1, **ticket)
         before = await then.rows("SELECT * FROM tickets ORDER BY version")
 
-        assert await then.is_updated() == ["kit/0002_dropped.sql", "tickets/0002_relisting.sql", "tickets/0003_notes.sql"]
+        assert await then.is_updated() == [
+            "kit/0002_dropped.sql",
+            "tickets/0002_relisting.sql",
+            "tickets/0003_notes.sql",
+            "tickets/0004_search.sql",
+        ]
         after = await then.rows("SELECT * FROM tickets ORDER BY version")
         assert after == [row | {"relisted": 0} for row in before]
         assert [Ticket(**row).status for row in after] == ["available", "sold"]

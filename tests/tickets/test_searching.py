@@ -1,7 +1,12 @@
 """Which tickets a visitor finds, and in which order."""
 
+import asyncio
+import random
 from datetime import timedelta
+from itertools import product
 
+import asyncpg
+import msgspec
 import pytest
 from conftest import Rehearse
 from facts import ANN, BOB, A, order_created
@@ -26,6 +31,19 @@ async def lists(it: Rehearsal, *titles_and_prices: tuple[str, int]) -> list[Tick
 
 async def found(it: Rehearsal, wanted: Search) -> list[str]:
     return [ticket.title for ticket in await repository.search(it.tx, wanted)]
+
+
+async def pages(it: Rehearsal, wanted: Search) -> list[Ticket]:
+    """All of them, one page after the other."""
+    paged: list[Ticket] = []
+    while True:
+        page = await repository.search(it.tx, wanted)
+        paged += page[: wanted.limit]
+        if len(page) <= wanted.limit:
+            return paged
+        last = page[wanted.limit - 1]
+        cursor = cursor_of(last.created_at if wanted.sort == "newest" else last.price_cents, last.ticket_id)
+        wanted = msgspec.structs.replace(wanted, cursor=cursor)
 
 
 async def test_the_newest_come_first_unless_the_cheapest_are_wanted(rehearse: Rehearse) -> None:
@@ -72,19 +90,49 @@ async def test_a_search_is_for_just_these_letters(rehearse: Rehearse, q: str, ti
 
 
 @pytest.mark.parametrize("sort", ["newest", "cheapest"])
+@pytest.mark.parametrize("walk", [0, 2, 1000])
+async def test_a_search_finds_what_there_is_however_it_goes_about_it(
+    rehearse: Rehearse, monkeypatch: pytest.MonkeyPatch, walk: int, sort: Sort
+) -> None:
+    """By a walk along the list, by an index, or by a short walk first: the same as looking at every ticket."""
+    monkeypatch.setattr(repository, "WALK", walk)
+    chance = random.Random(1)
+    words = ["U2", "Front Row", "ÉTÉ", "東京ドーム", "a", "AA", "%_\\", "🎫🎫", "  ", "ΟΔΟΣ", "Straße"]
+    async with rehearse(tickets.service) as it:
+        await lists(it, *((f"{' '.join(chance.choices(words, k=3))}!", chance.randrange(100, 110)) for _ in range(30)))
+        brute = """
+            SELECT title FROM tickets WHERE strpos(lower(title), lower($1)) > 0 AND price_cents BETWEEN $2 AND $3 ORDER BY
+            """ + ("created_at DESC, ticket_id DESC" if sort == "newest" else "price_cents, ticket_id")
+        searches = [*words, "", "u", "row a", "t r", "京ド", "è", "é", "ß", "!", "zz"]
+        for q, (low, high) in product(searches, [(100, 110), (103, 105), (200, 300)]):
+            expected = [row["title"] for row in await it.rows(brute, q.strip(), low, high)]
+            prices = {} if high == 110 else {"min": Price(low), "max": Price(high)}
+            wanted = Search(q=q, sort=sort, limit=100, min=prices.get("min"), max=prices.get("max"))
+            assert await found(it, wanted) == expected, wanted
+            assert [ticket.title for ticket in await pages(it, msgspec.structs.replace(wanted, limit=4))] == expected, wanted
+
+
+async def test_what_is_rare_is_found_by_an_index(rehearse: Rehearse) -> None:
+    """The index is for just the expression that the search asks for, or it would never be used."""
+    asked: list[asyncpg.connection.LoggedQuery] = []
+    async with rehearse(tickets.service) as it:
+        await lists(it, ("U2", 100), *[("Front row", 100)] * 500)
+        await it.rows("ANALYZE tickets")
+        with it.tx.connection.query_logger(asked.append):
+            assert await found(it, Search(q="u2")) == ["U2"]
+            await asyncio.sleep(0)  # The logger's turn.
+        (search,) = [query for query in asked if "pieces" in query.query]
+        plan = await it.rows(f"EXPLAIN {search.query}", *search.args)
+        assert "tickets_by_pieces" in str(plan)
+
+
+@pytest.mark.parametrize("sort", ["newest", "cheapest"])
 async def test_pages_follow_each_other_without_gap_or_repetition(rehearse: Rehearse, sort: Sort) -> None:
     async with rehearse(tickets.service) as it:
         for _ in range(7):  # All at the same time and price: the id decides.
             await it.does(commands.list_ticket, ANN, "same", 100, "USD", it.now)
         everything = [ticket.ticket_id for ticket in await repository.search(it.tx, Search(sort=sort))]
-        paged, cursor = [], None
-        while True:
-            page = await repository.search(it.tx, Search(sort=sort, limit=3, cursor=cursor))
-            paged += [ticket.ticket_id for ticket in page[:3]]
-            if len(page) <= 3:
-                break
-            cursor = cursor_of(page[2].created_at if sort == "newest" else page[2].price_cents, page[2].ticket_id)
-        assert paged == everything
+        assert [ticket.ticket_id for ticket in await pages(it, Search(sort=sort, limit=3))] == everything
         assert len(everything) == 7
 
 

@@ -8,6 +8,9 @@ from admitone.kit.db import Tx
 from admitone.kit.paging import after
 from admitone.tickets.model import Search, Ticket
 
+WALK = 1000
+"""So many tickets are looked at one by one, which takes a millisecond or two."""
+
 
 async def insert(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime) -> Ticket:
     ticket = await tx.one(
@@ -197,25 +200,48 @@ async def get(tx: Tx, ticket_id: UUID) -> Ticket | None:
 
 
 async def search(tx: Tx, wanted: Search) -> list[Ticket]:
-    """Available tickets, one more than the limit where there are more. Raises BadInput for a cursor that is none."""
+    """Available tickets, one more than the limit where there are more. Raises BadInput for a cursor that is none.
+
+    What many tickets have is met soon on a walk along the list; what few have is found by an index and sorted then. Which of both it
+    is, we find out by walking a little way, so that no estimate has to be right.
+    """
     newest = wanted.sort == "newest"
+    sorted_by, beyond = ("created_at", "<") if newest else ("price_cents", ">")
+    order = "created_at DESC, ticket_id DESC" if newest else "price_cents, ticket_id"
+    values: list[object] = []
+
+    def put(value: object) -> str:
+        values.append(value)
+        return f"${len(values)}"
+
+    on_the_way, elsewhere, by_index = ["order_id IS NULL AND NOT withdrawn AND NOT sold"], list[str](), list[str]()
     place, ticket_id = after(wanted.cursor, by=datetime if newest else int)
+    if ticket_id is not None:
+        on_the_way.append(f"({sorted_by}, ticket_id) {beyond} ({put(place)}, {put(ticket_id)})")
+    for sign, price in ((">=", wanted.min), ("<=", wanted.max)):
+        if price is not None:
+            (elsewhere if newest else on_the_way).append(f"price_cents {sign} {put(price)}")
+    if q := wanted.q.strip():
+        text = f"lower({put(q)}::text)"
+        elsewhere.append(f"strpos(lower(title), {text}) > 0")
+        by_index.append(f"pieces(lower(title), 1) @> pieces({text}, least(char_length({text}), 3))")
+
+    walk = f"SELECT * FROM tickets WHERE {' AND '.join(on_the_way)} ORDER BY {order} LIMIT"
+    most = wanted.limit + 1
+    if not elsewhere:
+        return await tx.all(Ticket, f"{walk} {most}", *values)
+    met = await tx.all(
+        Ticket, f"SELECT * FROM ({walk} {WALK}) AS way WHERE {' AND '.join(elsewhere)} ORDER BY {order} LIMIT {most}", *values
+    )
+    if len(met) == most:
+        return met
     return await tx.all(
         Ticket,
         f"""
-        SELECT * FROM tickets
-        WHERE order_id IS NULL AND NOT withdrawn AND NOT sold
-            AND ($1 = '' OR title ILIKE '%' || $1 || '%')
-            AND ($2::bigint IS NULL OR price_cents >= $2) AND ($3::bigint IS NULL OR price_cents <= $3)
-            AND ($4::uuid IS NULL OR {"(created_at, ticket_id) < ($5, $4)" if newest else "(price_cents, ticket_id) > ($5, $4)"})
-        ORDER BY {"created_at DESC, ticket_id DESC" if newest else "price_cents, ticket_id"} LIMIT $6
+        WITH found AS MATERIALIZED (SELECT * FROM tickets WHERE {" AND ".join(on_the_way + elsewhere + by_index)})
+        SELECT * FROM found ORDER BY {order} LIMIT {most}
         """,
-        wanted.q.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
-        wanted.min,
-        wanted.max,
-        ticket_id,
-        place,
-        wanted.limit + 1,
+        *values,
     )
 
 
