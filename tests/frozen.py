@@ -18,7 +18,8 @@ Json = dict[str, Any]
 
 _ORDER = {"seller_id", "fee_basis_points"}
 CAME_LATER = {"OrderCreated": _ORDER, "OrderReserved": _ORDER, "OrderCancelled": _ORDER, "OrderCompleted": _ORDER}
-CAME_LATER |= {"OrderRefunded": {*_ORDER, "relist"}}
+CAME_LATER |= {"OrderExtended": _ORDER, "OrderRefunded": {*_ORDER, "relist"}}
+CAME_LATER |= {"TicketCreated": {"locked_until"}, "TicketUpdated": {"locked_until"}}
 """Fields that the first messages of an event lack: they keep their default for good."""
 
 

@@ -22,6 +22,7 @@ from facts import (
     order_cancelled,
     order_completed,
     order_created,
+    order_extended,
     order_refunded,
     order_reserved,
     payment_authorized,
@@ -65,6 +66,7 @@ RELISTED: list[Event] = [order_created(), order_completed(), order_refunded(reli
 # follow from its having been handled is not there: it does not happen meanwhile.
 STORIES: dict[tuple[str, str], list[Event]] = {
     ("tickets", "OrderCreated"): [order_created(), order_cancelled()],
+    ("tickets", "OrderExtended"): [order_created(), order_extended(), order_created(order_id=CHARGE, lock=2)],
     ("tickets", "OrderCancelled"): [order_created(), order_cancelled(), order_created(order_id=CHARGE, lock=2)],
     ("tickets", "OrderCompleted"): RELISTED,
     ("tickets", "OrderRefunded"): RELISTED,
@@ -79,10 +81,12 @@ STORIES: dict[tuple[str, str], list[Event]] = {
     ("orders", "PaymentRefunded"): [LOCKED, payment_authorized(), payment_refunded(relist=True), SOLD, payment_created()],
     ("expiration", "OrderCreated"): COPIES,
     ("expiration", "OrderReserved"): COPIES,
+    ("expiration", "OrderExtended"): [order_created(), order_extended(), order_reserved()],
     ("expiration", "OrderCancelled"): [order_created(), order_cancelled(), order_reserved()],
     ("expiration", "OrderCompleted"): COPIES,
     ("payments", "OrderCreated"): COPIES,
     ("payments", "OrderReserved"): COPIES,
+    ("payments", "OrderExtended"): [order_created(), order_extended(), order_reserved()],
     ("payments", "OrderCancelled"): [order_created(), order_cancelled(), order_reserved()],
     ("payments", "OrderCompleted"): [*COPIES, order_refunded()],
     ("payments", "OrderRefunded"): [*COPIES, order_refunded()],

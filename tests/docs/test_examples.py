@@ -18,6 +18,7 @@ from admitone.events import (
     OrderCompleted,
     OrderCreated,
     OrderEvent,
+    OrderExtended,
     OrderRefunded,
     OrderReserved,
     PaymentAuthorized,
@@ -33,9 +34,10 @@ from admitone.kit.handling import Unreadable
 from admitone.kit.testing import NOON, Rehearsal
 from admitone.orders import repository as orders
 from admitone.tickets import repository as tickets
+from admitone.web.live import Live
 
 BY_NAME = {service.name: service for service in SERVICES}
-HEARD = [(listener, name) for name, event in CATALOGUE.items() for listener in sorted(LISTENERS[event])]
+HEARD = [(listener, name) for name, event in CATALOGUE.items() for listener in sorted(LISTENERS[event]) if BY_NAME[listener].has_database]
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -99,6 +101,17 @@ async def test_whoever_listens_takes_what_was_once_written(rehearse: Rehearse, l
             assert await it.rows(look) == [expected], what_to_do(name, f"{listener} does not do with it what it did")
 
 
+@pytest.mark.parametrize("name", ["TicketCreated", "TicketUpdated"])
+def test_open_pages_are_told_of_what_was_once_written(name: str) -> None:
+    for message in (frozen(name), of_yesterday(name)):
+        event, live = read(message), Live()
+        live.hear(UUID(message["event_id"]), event)
+        [change] = live.changes
+        assert isinstance(event, TicketEvent)
+        assert change.ticket is not None
+        assert (change.ticket.id, change.ticket.title) == (event.ticket_id, event.title)
+
+
 async def scene(it: Rehearsal, event: Event) -> tuple[str, dict[str, Any]]:
     """What has to be there before is there. Returns where to look afterwards, and what is to be seen then."""
     match it.service.name, event:
@@ -109,7 +122,7 @@ async def scene(it: Rehearsal, event: Event) -> tuple[str, dict[str, Any]]:
                 "version": event.version, "title": event.title, "price_cents": event.price_cents}  # fmt: skip
         case "orders", _:
             return await scene_at_orders(it, event)
-        case "expiration", OrderCreated() | OrderReserved():
+        case "expiration", OrderCreated() | OrderReserved() | OrderExtended():
             return "SELECT version, due FROM timers", {"version": event.version, "due": event.cancel_at}
         case "expiration", OrderCancelled() | OrderCompleted():
             await it.hears(order_created(order_id=event.order_id))
@@ -123,11 +136,11 @@ async def scene(it: Rehearsal, event: Event) -> tuple[str, dict[str, Any]]:
 async def scene_at_tickets(it: Rehearsal, event: OrderEvent) -> tuple[str, dict[str, Any]]:
     await it.does(tickets.insert, event.ticket_id, ANN, event.title, event.price_cents, event.currency, NOON)
     same: dict[str, Any] = {name: getattr(event, name) for name in ("order_id", "ticket_id", "title", "price_cents", "currency", "lock")}
-    if not isinstance(event, OrderCreated):
+    if not isinstance(event, OrderCreated | OrderExtended):
         await it.hears(order_created(**same))
     look, holds = "SELECT order_id, sold FROM tickets", {"order_id": event.order_id, "sold": False}
     match event:
-        case OrderCreated():
+        case OrderCreated() | OrderExtended():
             return look, holds
         case OrderCancelled():
             return look, {"order_id": None, "sold": False}

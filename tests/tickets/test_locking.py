@@ -81,13 +81,15 @@ async def test_an_order_heard_of_twice_locks_once(scene: Scene) -> None:
     assert (await scene.ticket())["version"] == 2
 
 
-async def test_more_time_for_the_buyer_locks_the_ticket_longer_and_nothing_is_said(scene: Scene) -> None:
+async def test_more_time_for_the_buyer_locks_the_ticket_longer_and_that_is_said_once(scene: Scene) -> None:
     await scene.hears(scene.created[A])
     await scene.it.said()
     for _ in range(2):
         await scene.hears(scene.extended[A])
-        assert await scene.ticket() == {"order_id": A, "lock": 1, "version": 2, "sold": False, "locked_until": CANCEL_AT + MORE}
-    assert await scene.it.said() == []
+        assert await scene.ticket() == {"order_id": A, "lock": 1, "version": 3, "sold": False, "locked_until": CANCEL_AT + MORE}
+    [longer] = await scene.it.said()
+    assert isinstance(longer, TicketUpdated)
+    assert (longer.version, longer.order_id, longer.locked_until) == (3, A, CANCEL_AT + MORE)
 
 
 async def test_more_time_that_overtakes_its_creation_locks_as_that_would_have(scene: Scene) -> None:
