@@ -1,11 +1,12 @@
 """The command line: admitone up | serve | gateway | migrate | keygen | events | journey | parked | doctor | money | refund | settle
-| ledger.
+| ledger | demo.
 """
 
 import asyncio
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,9 +20,11 @@ import asyncpg
 import click
 
 from admitone import app, desk, flow
+from admitone import demo as scene
 from admitone import journey as story
 from admitone import money as cash
 from admitone.auth.tokens import make_key, public_key
+from admitone.demo.people import NoDemo
 from admitone.docs import asyncapi
 from admitone.docs.overview import overview
 from admitone.doctor import examine, telling
@@ -40,7 +43,7 @@ from admitone.stream import BusUnreachable, WrongPattern, heard, pattern_of
 Result = TypeVar("Result")
 
 EXPECTED = (WrongSettings, EngineTrouble, NoAccount, MigrationEdited, BusClosed, BusUnreachable, WrongPattern,
-            story.NotToBeFound, desk.UnknownLetter, Problem)  # fmt: skip
+            story.NotToBeFound, desk.UnknownLetter, Problem, NoDemo)  # fmt: skip
 """What a person can mend: said in one sentence, without a trace."""
 
 
@@ -376,6 +379,24 @@ def doctor(as_json: bool) -> None:
         lines = _run(examine(settings))
         click.echo(telling.as_json(lines) if as_json else "\n".join(telling.tell(lines)))
         sys.exit(1 if telling.worst(lines) == "bad" else 0)
+
+
+@main.command()
+@click.option("--url", envvar="ADMITONE_PUBLIC_URL", help="Where the marketplace is, if not the one that runs in the data folder.")
+@click.option("--tickets", type=click.IntRange(1, 20_000), default=500, show_default=True, help="How many are to be there.")
+@click.option("--live", is_flag=True, help="Then go on buying, cancelling, changing and listing, until Ctrl-C.")
+def demo(url: str | None, tickets: int, live: bool) -> None:
+    """Fill a running marketplace with tickets and a few users to sign in as. A second time it adds only what is missing."""
+    settings = _settings()
+    log.configure()
+    with _sentences():
+        if url is None:
+            settings = settings_of_run(settings)
+        elif re.match(r"https?://[^/]", url):
+            settings = config.load({**os.environ, "ADMITONE_SERVICES_URL": url})
+        else:
+            raise WrongSettings("--url must be an address such as http://localhost:8000.")
+        _run(_until_interrupted(scene.show(settings, tickets, live, _print)))
 
 
 def _order(text: str) -> UUID:

@@ -43,6 +43,13 @@ async def test_a_marketplace_on_stripe(own_house: House) -> None:
         await bob.sees_order(sold, "refunded")
         assert intent.refunded == 4990
 
+        # The demo has no token that Stripe would know, and finds that out.
+        demo = own_house.admitone("demo", "--tickets", "2", STRIPE_SECRET_KEY="", STRIPE_PUBLISHABLE_KEY="")
+        assert (demo.returncode, "Nothing is bought" in demo.stdout) == (0, True), demo.stderr
+        assert {
+            row["status"] for row in await own_house.rows("orders", "SELECT status FROM orders WHERE order_id <> $1", UUID(sold["id"]))
+        } == {"cancelled"}
+
         # A declined card, another one; one that the bank asks about, and tells us by a webhook.
         tried = await bob.buys(await ann.lists("Second row", 39.90))
         declined = await bob.pays(tried, stub.token("pm_card_visa_chargeDeclinedInsufficientFunds"))
