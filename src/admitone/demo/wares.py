@@ -136,9 +136,9 @@ CONTESTS = ("handball cup semi-final", "ice hockey", "basketball", "women’s fo
 FESTIVALS = (
     "Sound of the Fens, Ely", "Jazz nad Wisłą, Toruń", "Fête des Lanternes, Annecy", "Nordlys & Bass, Tromsø", "Cante ao Luar, Évora",
     "Cumbia del Río, Rosario", "Festiwal Dudziarzy, Zakopane", "Folk on the Quay, Galway", "Tambours du Fleuve, Saint-Louis",
-    "Sommerton am See, Konstanz", "Guča? No, Gajde! Novi Sad", "Cherry Blossom Noise, Nagoya",
+    "Sommerton am See, Konstanz", "Gajde na Dunavu, Novi Sad", "Cherry Blossom Noise, Nagoya",
 )  # fmt: skip
-PASSES = ("three-day pass", "Saturday", "Sunday", "weekend with camping", "Friday night", "day pass, concession")
+PASSES = ("three-day pass", "opening night", "last day", "weekend with camping", "day pass", "day pass, concession")
 
 EVENINGS = (
     "An Evening of Mild Complaints, stand-up", "Improvised by Strangers", "Whale Songs: a lecture with loudspeakers",
