@@ -1,5 +1,7 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   every check and test that CI runs
+# make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
+# make screenshots  take docs/screenshots/*.png anew, with the tickets of admitone demo (needs chromium)
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU, latencies, and searches in 100,000 tickets (a benchmark, not a test)
@@ -8,7 +10,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test stripe docs figures money-soak lock clean
+.PHONY: run test browser screenshots stripe docs figures money-soak lock clean
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -19,6 +21,12 @@ test: .venv/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+browser: .venv/browser
+	$(BIN)/pytest tests/browser
+
+screenshots: .venv/browser
+	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
 
 stripe: .venv/test
 	$(BIN)/pytest -n0 tests/payments/test_gateway_contract.py
@@ -46,11 +54,18 @@ money-soak: .venv/run
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+.venv/browser: .venv/test requirements-browser.txt
+	@echo "Installing what drives a browser (about 50 MB, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.txt
+	@touch $@
+
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--extra local --group build --output-file requirements.txt pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--extra local --group build --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group browser --constraint requirements-dev.txt --output-file requirements-browser.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -14,7 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ADMITONE = Path(__file__).parents[1] / "src" / "admitone"
+ROOT = Path(__file__).parents[1]
+ADMITONE = ROOT / "src" / "admitone"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ PACKAGES = (
         "sha512-oF7JgXhDW9UXCy/k1ZYFUQgzu/rm19ORWPSPNL91vPluB2PB9+MV55tyQdH/w7o2EAbTYUG5SDW1R60mdkdqGg==",
         ("dist/htmx.min.js", "LICENSE"),
         ADMITONE / "web" / "static" / "vendor" / "htmx",
+    ),
+    Package(
+        "axe-core",
+        "4.14.1",
+        "MPL-2.0",
+        "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+        ("axe.min.js", "LICENSE", "LICENSE-3RD-PARTY.txt"),
+        ROOT / "tests" / "browser" / "axe",
     ),
 )
 

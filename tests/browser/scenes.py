@@ -1,0 +1,287 @@
+"""Every page in every state that it has, each with what has to happen before."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+from uuid import uuid4
+
+from house import House, Json, Person
+from playwright.async_api import expect
+
+from admitone.demo.wares import PARTICULAR
+from browser.visitor import BUY, CARD_OF_A_CAUTIOUS_BANK, DECLINED_CARD, TAKEN, YOURS, Visitor, order_path, ticket_path
+
+
+class Begin(Protocol):
+    """A visitor with this test's kind of window."""
+
+    async def __call__(self, who: Person | None = None) -> Visitor: ...
+
+
+Scene = Callable[[House, Begin], Awaitable[None]]
+SCENES: dict[str, Scene] = {}
+
+
+def scene(play: Scene) -> Scene:
+    SCENES[play.__name__] = play
+    return play
+
+
+@scene
+async def the_list(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    word = uuid4().hex[:8]
+    for ware in PARTICULAR.values():
+        await ann.lists(f"{ware.title[:190]} {word}", 42)
+    await ann.lists(f"{'Donaudampfschifffahrtsgesellschaftskapitän' * 4} {word}", 999_999.99)
+    await (await begin()).opens(f"/?q={word}")
+
+
+@scene
+async def the_front_page(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await ann.lists("Front row", 20)
+    await (await begin(ann)).opens("/")
+
+
+@scene
+async def a_search_without_result(house: House, begin: Begin) -> None:
+    await (await begin()).opens(f"/?q={uuid4().hex}")
+
+
+@scene
+async def a_search_that_is_wrong(house: House, begin: Begin) -> None:
+    await (await begin()).opens("/?min=cheap&max=-1")
+
+
+@scene
+async def a_page_that_is_not_there(house: House, begin: Begin) -> None:
+    await (await begin()).opens("/nowhere")
+
+
+@scene
+async def sign_up(house: House, begin: Begin) -> None:
+    await (await begin()).opens("/signup")
+
+
+@scene
+async def sign_up_with_mistakes(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    visitor = await begin()
+    await visitor.opens("/signup")
+    await visitor.fills_in(e_mail=ann.email, password="correct horse")
+    await visitor.main.get_by_role("button", name="Sign up").click()
+    await visitor.sees(re.compile("already"))
+
+
+@scene
+async def sign_in(house: House, begin: Begin) -> None:
+    await (await begin()).opens("/signin")
+
+
+@scene
+async def sign_in_with_a_wrong_password(house: House, begin: Begin) -> None:
+    visitor = await begin()
+    await visitor.opens("/signin")
+    await visitor.fills_in(e_mail=f"{uuid4().hex}@example.com", password="wrong")
+    await visitor.main.get_by_role("button", name="Sign in").click()
+    await visitor.sees(re.compile("wrong"))
+
+
+@scene
+async def selling(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await (await begin(ann)).opens("/sell")
+
+
+@scene
+async def selling_with_mistakes(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    visitor = await begin(ann)
+    await visitor.opens("/sell")
+    await visitor.fills_in(title=" ", price="much")
+    await visitor.clicks(re.compile("for sale"))
+    await expect(visitor.page.get_by_label(re.compile("^Price"))).to_have_attribute("aria-invalid", "true")
+
+
+@scene
+async def editing(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await (await begin(ann)).opens(ticket_path(await ann.lists("Front row", 20)) + "/edit")
+
+
+@scene
+async def no_listings(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await (await begin(ann)).opens("/listings")
+
+
+@scene
+async def listings_of_every_kind(house: House, begin: Begin) -> None:
+    ann, _ = await seller_and_buyer_of_every_kind(house)
+    await (await begin(ann)).opens("/listings")
+
+
+@scene
+async def no_orders(house: House, begin: Begin) -> None:
+    [bob] = await house.people("bob")
+    await (await begin(bob)).opens("/orders")
+
+
+@scene
+async def orders_of_every_kind(house: House, begin: Begin) -> None:
+    _, bob = await seller_and_buyer_of_every_kind(house)
+    await (await begin(bob)).opens("/orders")
+
+
+@scene
+async def a_ticket_seen_by_a_stranger(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await (await begin()).opens(ticket_path(await ann.lists("Front row", 20)))
+
+
+@scene
+async def a_ticket_seen_by_a_buyer(house: House, begin: Begin) -> None:
+    [ann, bob] = await house.people("ann", "bob")
+    await (await begin(bob)).opens(ticket_path(await ann.lists("Front row", 20)))
+
+
+@scene
+async def a_ticket_written_from_right_to_left(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await (await begin()).opens(ticket_path(await ann.lists(PARTICULAR[4].title, 20)))
+
+
+@scene
+async def a_ticket_without_a_space(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await (await begin()).opens(ticket_path(await ann.lists("x" * 200, 999_999.99)))
+
+
+@scene
+async def a_ticket_of_ones_own(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    visitor = await begin(ann)
+    await visitor.opens(ticket_path(await ann.lists("Front row", 20)))
+    await visitor.page.get_by_text(re.compile("^Withdraw")).first.click()
+    await visitor.sees_control(re.compile("^Yes"))
+
+
+@scene
+async def a_ticket_of_ones_own_that_is_held(house: House, begin: Begin) -> None:
+    ann, _, ticket, _ = await held(house)
+    await ann.sees_ticket(ticket, "locked")
+    await (await begin(ann)).opens(ticket_path(ticket))
+
+
+@scene
+async def a_ticket_of_ones_own_that_was_withdrawn(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    ticket = await ann.lists("Front row", 20)
+    await ann.ask("DELETE", f"/api/tickets/{ticket['id']}")
+    await (await begin(ann)).opens(ticket_path(ticket))
+
+
+@scene
+async def a_ticket_that_another_holds(house: House, begin: Begin) -> None:
+    ann, _, ticket, _ = await held(house)
+    await ann.sees_ticket(ticket, "locked")
+    await (await begin()).opens(ticket_path(ticket))
+
+
+@scene
+async def a_ticket_that_one_holds(house: House, begin: Begin) -> None:
+    _, bob, ticket, _ = await held(house)
+    await bob.sees_ticket(ticket, "locked")
+    await (await begin(bob)).opens(ticket_path(ticket))
+
+
+@scene
+async def a_ticket_that_is_sold(house: House, begin: Begin) -> None:
+    _, bob, ticket, order = await held(house)
+    await bob.pays(order)
+    await bob.sees_ticket(ticket, "sold")
+    await (await begin()).opens(ticket_path(ticket))
+
+
+@scene
+async def a_ticket_that_was_just_taken(house: House, begin: Begin) -> None:
+    [ann, bob, cat] = await house.people("ann", "bob", "cat")
+    ticket = await ann.lists("Front row", 20)
+    visitor = await begin(cat)
+    await visitor.scripts(False)
+    await visitor.opens(ticket_path(ticket))
+    await visitor.sees_control(BUY)
+    await bob.buys(ticket)
+    await visitor.clicks(BUY)
+    await visitor.sees(TAKEN)
+    await visitor.scripts(True)
+
+
+@scene
+async def an_order_to_pay(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    await (await begin(bob)).opens(order_path(order))
+
+
+@scene
+async def an_order_with_a_card_that_is_none(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    visitor = await begin(bob)
+    await visitor.opens(order_path(order))
+    await visitor.pays("4111 1111 1111 1111")
+    await visitor.sees(re.compile("test card"))
+
+
+@scene
+async def an_order_whose_card_was_declined(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    visitor = await begin(bob)
+    await visitor.opens(order_path(order))
+    await visitor.pays(DECLINED_CARD)
+    await visitor.sees(re.compile("declined"))
+
+
+@scene
+async def an_order_that_waits_for_the_bank(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    visitor = await begin(bob)
+    await visitor.opens(order_path(order))
+    await visitor.pays(CARD_OF_A_CAUTIOUS_BANK)
+    await visitor.sees_control(re.compile("bank"))
+
+
+@scene
+async def an_order_that_is_paid(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    await bob.pays(order)
+    visitor = await begin(bob)
+    await visitor.opens(order_path(order))
+    await visitor.sees(YOURS)
+
+
+@scene
+async def an_order_that_was_cancelled(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    await bob.cancels(order)
+    await (await begin(bob)).opens(order_path(order))
+
+
+async def held(house: House) -> tuple[Person, Person, Json, Json]:
+    """A ticket, held for an order that may be paid: seller, buyer, ticket, order."""
+    [ann, bob] = await house.people("ann", "bob")
+    ticket = await ann.lists("An Evening with a Rather Long Name, Union Hall, Northampton, Fri 14 March, row F", 149.90)
+    return ann, bob, ticket, await bob.buys(ticket)
+
+
+async def seller_and_buyer_of_every_kind(house: House) -> tuple[Person, Person]:
+    [ann, bob] = await house.people("ann", "bob")
+    for_sale, withdrawn, given_back, to_pay, paid = [await ann.lists(f"Row {letter}", 20) for letter in "ABCDE"]
+    await ann.sees_ticket(for_sale, "available")
+    await ann.ask("DELETE", f"/api/tickets/{withdrawn['id']}")
+    await bob.cancels(await bob.buys(given_back))
+    await bob.buys(to_pay)
+    await bob.pays(await bob.buys(paid))
+    await ann.sees_ticket(paid, "sold")
+    await ann.sees_ticket(to_pay, "locked")
+    return ann, bob
