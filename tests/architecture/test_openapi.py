@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from answers import DOCUMENTED, DOCUMENTS, OPERATIONS
 from litestar import get
+from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
 from admitone.docs.openapi import Operation, document, is_form
@@ -33,6 +34,15 @@ def test_a_route_that_says_nothing_of_itself_is_named() -> None:
         document(Service(name="orders", prefix="/api/x", routes=(silent_route,)))
     with pytest.raises(LookupError, match="silent_route"):  # It has no sentence.
         document(Service(name="orders", prefix="/api/x", routes=(documented(answers={200: None})(silent_route),)))
+
+
+def test_every_route_that_is_written_is_served() -> None:
+    for service in DOCUMENTED:
+        written = {
+            name for name, thing in vars(sys.modules[f"admitone.{service.name}.routes"]).items() if isinstance(thing, BaseRouteHandler)
+        }
+        served = {handler.fn.__name__ for handler in service.routes}
+        assert written <= served, f"add {', '.join(written - served)} to the ROUTES of {service.name}"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=ids)

@@ -122,5 +122,4 @@ async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
         await commands.cancel_by_buyer(tx, order_id, user.id)
 
 
-ROUTES = (create_order, my_orders, show_order, show_history, cancel_order)
-ROUTES = (create_order, my_orders, show_order, extend_order, cancel_order)
+ROUTES = (create_order, my_orders, show_order, show_history, extend_order, cancel_order)
