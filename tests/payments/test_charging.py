@@ -78,6 +78,14 @@ async def test_an_order_that_is_not_reserved_yet_may_not_be_paid_yet(rehearse: R
             await begins(it)
 
 
+async def test_an_order_that_became_payable_while_it_was_refused_is_worth_another_try(rehearse: Rehearse) -> None:
+    """The reservation is heard between the attempt and the question why it failed: each sees what is committed by then."""
+    async with rehearse(payments.service) as it:
+        await it.hears(order_reserved())
+        why_not = await it.does(commands._why_not, A, BOB, it.now)
+        assert type(why_not) is NotPayableYet
+
+
 async def test_an_order_may_be_paid_though_only_its_reservation_was_heard_of(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved(), order_created())

@@ -53,8 +53,11 @@ async def _why_not(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Prob
         return PaidAlready() if charge.status == "completed" else PaymentUnderWay()
     if order.expires_at <= now:
         return TimeIsUp()
-    if await repository.attempts(tx, order_id) >= MOST_ATTEMPTS:
+    tries = await repository.attempts(tx, order_id)
+    if tries >= MOST_ATTEMPTS:
         return OrderCancelled()  # The last decline is on its way to orders.
+    if not tries:
+        return NotPayableYet()  # It has become so since we tried: it is worth another try.
     return PaymentUnderWay()  # It was, a moment ago.
 
 
