@@ -47,6 +47,14 @@ PACKAGES = (
         ADMITONE / "web" / "static" / "vendor" / "htmx",
     ),
     Package(
+        "@fontsource-variable/archivo",
+        "5.3.0",
+        "OFL-1.1",
+        "sha512-HogK8FJelrD1o7TlZlkIVtHgc20bO5PZRWE7mUeUTdMN055alznQV6/00J00IBeu8FQAH4s3zW9UJNvKExXf+g==",
+        ("files/archivo-latin-wdth-normal.woff2", "files/archivo-latin-ext-wdth-normal.woff2", "LICENSE"),
+        ADMITONE / "web" / "static" / "vendor" / "archivo",
+    ),
+    Package(
         "axe-core",
         "4.14.1",
         "MPL-2.0",

@@ -22,4 +22,4 @@ def test_what_is_vendored_is_what_was_fetched(file: Path) -> None:
 
 
 def test_everything_in_the_table_is_here() -> None:
-    assert NAMES == ["swagger-ui", "htmx", "axe"]
+    assert NAMES == ["swagger-ui", "archivo", "htmx", "axe"]

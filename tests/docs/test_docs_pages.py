@@ -54,7 +54,7 @@ async def test_a_process_and_the_gateway_serve_the_pages_and_a_marketplace_does_
 async def test_the_list_names_every_page_and_each_answers() -> None:
     async with client(Dispatcher()) as here:
         listed = [href for href in Reader((await here.get("/docs")).text).all("href") if href.startswith("/docs/")]
-        assert {"/docs/events", "/docs/asyncapi.json"} | {f"/docs/{name}" for name in DOCS.api.services} <= set(listed)
+        assert {"/docs/events", "/docs/asyncapi.json"} | {f"/docs/{service.name}" for service in DOCS.apis} <= set(listed)
         for href in listed:
             assert (await here.get(href)).status_code == 200, href
 
@@ -74,8 +74,12 @@ async def test_the_page_runs_no_script_and_may_not() -> None:
         assert "unsafe" not in policy
         assert not [tag for tag, attributes in page.tags if tag in ("script", "style") or any(name.startswith("on") for name in attributes)]
         assert page.all("style") == []
-        [style] = [attributes["href"] for tag, attributes in page.tags if tag == "link" and attributes["rel"] == "stylesheet"]
-        assert (await here.get(style)).headers["content-type"] == "text/css; charset=utf-8"
+        styles = [attributes["href"] for tag, attributes in page.tags if tag == "link" and attributes["rel"] == "stylesheet"]
+        assert len(styles) == 2
+        for style in styles:
+            assert (await here.get(style)).headers["content-type"] == "text/css; charset=utf-8"
+        for file in re.findall(r'url\("([^"]+)"\)', (await here.get(styles[0])).text):
+            assert (await here.get(f"/docs/static/{file}")).headers["content-type"] == "font/woff2"
         assert not [href for href in page.all("href") if "//" in href], "nothing comes from elsewhere"
 
 

@@ -24,16 +24,16 @@ async def ann_bob_and_a_stranger(house: House) -> AsyncIterator[tuple[Browser, B
 
 async def test_an_open_list_is_told_of_a_new_ticket_a_lock_an_unlock_a_price_and_a_withdrawal(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), watching(stranger, "/") as it:
-        ticket = await ann.sell("Live, row A", "20")
+        ticket = await ann.sell("Live in row A", "20")
         heard = await it.hears_of(ticket)
-        assert (heard.event, "Live, row A" in heard.data, "$20.00" in heard.data) == ("card", True, True)
+        assert (heard.event, "Live in row A" in heard.data, "$20.00" in heard.data) == ("card", True, True)
         order = await bob.buy(ticket)
         assert (await it.hears_of(ticket)).event == "gone"
         await bob.open(order)
         await bob.send("/cancellation")
         assert (await it.hears_of(ticket)).event == "card"
         await ann.open(f"{ticket}/edit")
-        await ann.send("/edit", title="Live, row A", price="18")
+        await ann.send("/edit", title="Live in row A", price="18")
         assert "$18.00" in (await it.hears_of(ticket)).data
         await ann.send("/withdrawal")
         assert (await it.hears_of(ticket)).event == "gone"

@@ -1,24 +1,16 @@
-"""The pages under /docs: the list of them, the one about events, and those of the API, which viewer.py makes."""
+"""The pages under /docs: the list of them, the one about events, and one for each service's API, on which Swagger UI lets one read its
+OpenAPI document and try it. Everything comes from this process."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from functools import cached_property, partial
 
 from admitone.docs import asyncapi, lanes
+from admitone.docs.openapi import document
 from admitone.docs.overview import Overview, fields, overview
-from admitone.docs.viewer import Page, Viewer
+from admitone.docs.render import FILES, POLICY_WITH_SCRIPTS, Page, answer, page, static
 from admitone.kit.event import Message
 from admitone.kit.service import Service
-
-HERE = Path(__file__).parent
-STYLE = (HERE / "static" / "docs.css").read_bytes()
-STYLE_ADDRESS = f"/docs/static/docs.css?{hashlib.sha256(STYLE).hexdigest()[:12]}"
-POLICY = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 class Docs:
@@ -26,53 +18,51 @@ class Docs:
 
     def __init__(self, services: Sequence[Service]) -> None:
         self.services = services
-        self.api = Viewer(services)
         self.makers: dict[str, Callable[[], Page]] = {
-            "/docs": lambda: self._page("index.html"),
+            "/docs": self._index,
             "/docs/events": self._events,
-            "/docs/asyncapi.json": lambda: _answer("application/json", asyncapi.text(self.about).encode()),
-            "/docs/static/docs.css": lambda: _answer("text/css; charset=utf-8", STYLE, "public, max-age=86400"),
+            "/docs/asyncapi.json": lambda: answer("application/json", asyncapi.text(self.about).encode()),
         }
+        self.makers |= {f"/docs/static/{file}": partial(static, file) for file in FILES}
+        for service in services:
+            if service.routes and service.has_database:
+                self.makers[f"/docs/{service.name}"] = partial(self._api, service)
+                self.makers[f"/docs/{service.name}/openapi.json"] = partial(_openapi, service)
         self.made: dict[str, Page] = {}
 
     def at(self, path: str) -> Page | None:
         """What is at this path, or None where nothing of ours is."""
         path = path.rstrip("/") if path == "/docs/" else path
-        if path not in self.makers:
-            return self.api.at(path)
-        if path not in self.made:
+        if path not in self.made and path in self.makers:
             self.made[path] = self.makers[path]()
-        return self.made[path]
+        return self.made.get(path)
 
     @cached_property
     def about(self) -> Overview:
         return overview(self.services)
 
+    @cached_property
+    def apis(self) -> Sequence[Service]:
+        return [service for service in self.services if f"/docs/{service.name}" in self.makers]
+
+    def _index(self) -> Page:
+        sentences = {service.name: service.sentence for service in self.about.services}
+        return page("index.html", here="/docs", apis=self.apis, sentences=sentences)
+
     def _events(self) -> Page:
-        return self._page(
+        return page(
             "events.html",
+            here="/docs/events",
+            apis=self.apis,
+            about=self.about,
             envelope=fields(Message),
             pictures=[lanes.wide(self.about), lanes.narrow(self.about)],
             hue=lambda service: lanes.hue(self.about, service),
         )
 
-    def _page(self, template: str, **values: Any) -> Page:
-        apis = [service for service in self.about.services if service.name in self.api.services]
-        html = _templates.get_template(template).render(about=self.about, apis=apis, **values)
-        return _answer("text/html; charset=utf-8", html.encode())
+    def _api(self, service: Service) -> Page:
+        return page("api.html", policy=POLICY_WITH_SCRIPTS, here=f"/docs/{service.name}", apis=self.apis, name=service.name)
 
 
-def _answer(content_type: str, body: bytes, caching: str = "no-cache") -> Page:
-    headers = {
-        "content-security-policy": POLICY,
-        "x-content-type-options": "nosniff",
-        "referrer-policy": "same-origin",
-        "cache-control": caching,
-    }
-    return Page(content_type, body, tuple((name.encode(), value.encode()) for name, value in headers.items()))
-
-
-_templates = Environment(
-    loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
-_templates.globals |= {"style": STYLE_ADDRESS, "pretty": lambda message: json.dumps(message, indent=2, ensure_ascii=False)}
+def _openapi(service: Service) -> Page:
+    return answer("application/json", json.dumps(document(service), indent=1).encode())

@@ -72,6 +72,8 @@ templates = Environment(
 )
 templates.filters |= {"money": money, "moment": wording.moment, "time_left": wording.time_left, "order_state": wording.order_state}
 templates.globals |= {
+    "font": "/static/vendor/archivo/archivo-latin-wdth-normal.woff2",  # As look.css has it.
+    "look": _address("look.css"),
     "style": _address("style.css"),
     "pay_script": _address("pay.js"),
     "live_script": _address("live.js"),
