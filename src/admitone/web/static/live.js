@@ -92,6 +92,7 @@
       if (!isNewer(old, fresh.dataset.version)) return;
       const list = part().querySelector(".tickets");
       const { sort, first, last } = list.dataset;
+      fresh.classList.toggle("is-new", !old);
       if (sort === "cheapest") {
         const next = [...list.children].find((other) => other !== old && isBefore(fresh, other) < 0);
         const isHere = next ? next !== list.firstElementChild || first !== undefined : last !== undefined;
