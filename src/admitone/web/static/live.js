@@ -3,6 +3,7 @@
 "use strict";
 {
   const SILENT_MS = 40_000; // The server says something every 15 s. This also wakes us after a laptop's sleep.
+  const MUTE_MS = 10_000; // And its first word at once, unless the browser has taken up another connection that is dead.
   const part = () => document.getElementById("live");
   const element = (html) => document.createRange().createContextualFragment(html).firstElementChild;
   let stream, since, opening, asking;
@@ -23,7 +24,7 @@
       });
     }
     stream.onerror = () => openIn(1000 + Math.random() * 2000);
-    openIn(SILENT_MS);
+    openIn(MUTE_MS);
   };
   const openIn = (ms) => {
     clearTimeout(opening);
