@@ -1,5 +1,6 @@
 """What happens to a ticket is seen in every open window at once; a page that lost its connection, or its time, catches up by itself."""
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
@@ -8,8 +9,9 @@ from uuid import uuid4
 
 import pytest
 from house import House, Json
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
+from admitone.web.api import PAGE_SIZE
 from browser.conftest import Visit
 from browser.visitor import BUY, Visitor, order_path, ticket_path
 from browser.wire import wire
@@ -147,6 +149,91 @@ async def test_a_page_that_was_cut_off_catches_up(house: House, visit: Visit) ->
             await was_never_loaded_again(visitor)
 
 
+async def test_an_answer_that_was_long_under_way_hides_nothing_that_was_heard_meanwhile(house: House, visit: Visit) -> None:
+    [ann] = await house.people("ann")
+    word = uuid4().hex[:8]
+    visitor = await visit()
+    await visitor.opens(f"/?q={word}")
+    async with held_back(visitor, f"/?q={word}") as answer:
+        await visitor.page.evaluate("document.dispatchEvent(new Event('time-is-up'))")  # One of the moments in which a page asks.
+        await answer.is_there.wait()
+        ticket = await ann.lists(f"Front row {word}", 20)
+        await expect(card(visitor, ticket)).to_be_visible()
+        await visitor.page.locator("#live").evaluate("element => element.classList.add('older')")
+        answer.may_go_on.set()
+        await expect(visitor.page.locator("#live.older")).to_have_count(0)
+        await expect(card(visitor, ticket)).to_be_visible()
+
+
+async def test_of_two_answers_the_later_one_counts(house: House, visit: Visit) -> None:
+    [ann, bob] = await house.people("ann", "bob")
+    ticket = await ann.lists("Front row", 20)
+    seller = await visit(ann)
+    await seller.opens(ticket_path(ticket))
+    async with held_back(seller, ticket_path(ticket)) as answer:
+        order = await bob.buys(ticket)
+        await answer.is_there.wait()
+        await bob.cancels(order)
+        await ann.sees_ticket(ticket, "available")
+        await ann.edits(ticket, "Front row", 30)
+        await seller.sees("$30.00")
+        answer.may_go_on.set()
+        await answer.is_read.wait()
+        await seller.page.evaluate("new Promise(requestAnimationFrame)")
+        assert "$30.00" in await seller.main.inner_text()
+
+
+async def test_a_page_of_a_list_from_which_all_are_taken_shows_what_comes_next(house: House, visit: Visit) -> None:
+    [ann] = await house.people("ann")
+    word = uuid4().hex[:8]
+    tickets = [await ann.lists(f"Row {number} {word}", 20) for number in range(PAGE_SIZE + 1)]
+    await ann.sees_ticket(tickets[-1], "available")
+    visitor = await visit()
+    await visitor.opens(f"/?q={word}")
+    await expect(cards(visitor)).to_have_count(PAGE_SIZE)
+    await stays_open(visitor)
+    for ticket in tickets[1:]:
+        await ann.ask("DELETE", f"/api/tickets/{ticket['id']}")
+    await expect(card(visitor, tickets[0])).to_be_visible()
+    await expect(visitor.page.locator(".empty")).to_be_hidden()
+    await was_never_loaded_again(visitor)
+
+
+async def test_a_list_that_is_asked_for_anew_leaves_the_keyboard_where_it_was(house: House, visit: Visit) -> None:
+    [ann] = await house.people("ann")
+    word = uuid4().hex[:8]
+    first, second = [await ann.lists(f"Row {letter} {word}", 20) for letter in "AB"]
+    await ann.sees_ticket(second, "available")
+    visitor = await visit()
+    await visitor.opens(f"/?q={word}")
+    link = card(visitor, first).get_by_role("link")
+    await link.focus()
+    await visitor.page.locator("#live").evaluate("element => element.classList.add('older')")
+    await visitor.page.evaluate("document.dispatchEvent(new Event('time-is-up'))")
+    await expect(visitor.page.locator("#live.older")).to_have_count(0)
+    await expect(link).to_be_focused()
+
+
+async def test_a_laptop_that_slept_learns_what_time_it_is(house: House, visit: Visit) -> None:
+    [ann, bob] = await house.people("ann", "bob")
+    order = await bob.buys(await ann.lists("Front row", 20))
+    visitor = await visit(bob)
+    await visitor.page.clock.install()
+
+    async def as_it_was_ten_minutes_ago(route: Route) -> None:
+        """Its clock stood still since then: so much is left, it believes."""
+        answer = await route.fetch()
+        page = re.sub(r'(?<=data-now=")\d+', lambda now: str(int(now[0]) - 600_000), await answer.text())
+        await route.fulfill(response=answer, body=page)
+
+    await visitor.page.route(house.url + order_path(order), as_it_was_ten_minutes_ago)
+    await visitor.opens(order_path(order))
+    timer = visitor.page.get_by_role("timer")
+    await expect(timer).to_contain_text(re.compile(r"2[45]:\d\d"))
+    await visitor.page.clock.set_system_time(datetime.now(UTC) + timedelta(minutes=10))
+    await expect(timer).to_contain_text(A_QUARTER_OF_AN_HOUR)
+
+
 async def test_a_connection_that_is_dead_without_a_word_is_given_up(house: House, visit: Visit) -> None:
     [ann, bob] = await house.people("ann", "bob")
     ticket = await ann.lists("Front row", 20)
@@ -238,6 +325,32 @@ async def test_five_two_and_one_minute_are_said_aloud_and_at_the_end_the_server_
     await expect(buyer.page.get_by_role("timer")).to_contain_text(A_QUARTER_OF_AN_HOUR)
     await other.sees(PAYING)
     assert (await bob.order(order))["status"] == "awaiting:payment"
+
+
+class HeldBack:
+    """The next answer at an address: it is as old as the question, and arrives when it may."""
+
+    def __init__(self) -> None:
+        self.is_there, self.may_go_on, self.is_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold(self, route: Route) -> None:
+        if self.is_there.is_set():
+            await route.continue_()
+            return
+        answer = await route.fetch()
+        self.is_there.set()
+        await self.may_go_on.wait()
+        await route.fulfill(response=answer)
+        self.is_read.set()
+
+
+@contextlib.asynccontextmanager
+async def held_back(visitor: Visitor, path: str) -> AsyncIterator[HeldBack]:
+    answer = HeldBack()
+    url = str(visitor.page.url).partition("/tickets")[0].partition("/?")[0] + path
+    await visitor.page.route(url, answer.hold)
+    yield answer
+    await visitor.page.unroute(url)
 
 
 def cards(visitor: Visitor) -> Locator:

@@ -7,6 +7,7 @@
   const part = () => document.getElementById("live");
   const element = (html) => document.createRange().createContextualFragment(html).firstElementChild;
   let stream, since, opening, asking;
+  let asked = 0;
 
   const open = () => {
     stream?.close();
@@ -35,24 +36,26 @@
     open();
   };
 
-  // Put one thing in the place of another. Whoever was on it with the keyboard stays there.
+  // Put one thing in the place of another. Whoever was on it with the keyboard stays there, on the same card of a list.
   const replace = (old, fresh) => {
     const focused = old.contains(document.activeElement);
+    const card = document.activeElement.closest("li[id]")?.id;
     old.replaceWith(fresh);
-    if (focused) fresh.querySelector("a, button")?.focus();
+    if (focused) (document.getElementById(card) ?? fresh).querySelector("a, button")?.focus();
   };
 
   const again = async () => {
     clearTimeout(asking);
-    const url = part().dataset.url;
-    const answer = await fetch(url).catch(() => null);
-    if (url !== part().dataset.url) return; // Another search has come in between.
-    if (!answer || answer.status >= 500 || answer.status === 429) return againIn(3000);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const [mine, url, heardUntil] = [++asked, part().dataset.url, since];
+    const [status, html] = await fetch(url).then(async (answer) => [answer.status, await answer.text()]).catch(() => [0]);
+    if (mine !== asked || url !== part().dataset.url) return; // A later one answers, or another search has come in between.
+    if (!status || status >= 500 || status === 429) return againIn(3000);
+    const page = new DOMParser().parseFromString(html, "text/html");
     const fresh = page.getElementById("live");
     if (!fresh) return location.replace(url); // It has become another page, such as the one to sign in.
     document.title = page.title;
     show(document.importNode(fresh, true));
+    if (since !== heardUntil) begin(); // What we heard meanwhile may be newer than this page: it is told from its own place on.
   };
   const againIn = (ms) => {
     clearTimeout(asking);
@@ -77,7 +80,10 @@
   const known = (id) => document.getElementById(`ticket-${id}`);
   const isNewer = (old, version) => !old || Number(old.dataset.version) < Number(version);
   const isBefore = (one, other) => one.dataset.price - other.dataset.price || (one.id < other.id ? -1 : 1);
-  const count = (list) => part().querySelector(".empty")?.toggleAttribute("hidden", list.childElementCount > 0);
+  const count = (list) => {
+    if (list.childElementCount === 0 && list.dataset.last === undefined) againIn(Math.random() * 1000); // There is more of it.
+    else part().querySelector(".empty")?.toggleAttribute("hidden", list.childElementCount > 0);
+  };
 
   const heard = {
     beat: (now) => document.dispatchEvent(new CustomEvent("server-time", { detail: Number(now) })),
@@ -113,6 +119,7 @@
   document.addEventListener("visibilitychange", () => (document.hidden ? stream?.close() : open()));
   addEventListener("pageshow", (event) => event.persisted && open());
   addEventListener("online", open);
+  document.addEventListener("woke", open);
   document.addEventListener("time-is-up", again);
   document.addEventListener("htmx:after:swap", begin);
   begin();
