@@ -103,8 +103,9 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     # An idle connection is given up before the service does so (after 5 s), so that no request meets a closed door.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
     nobodys_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # Or one visitor's session would be sent on with another's.
+    as_it_is = {"Accept-Encoding": "identity"}  # Unless the visitor says more: what they can't unpack is not asked for.
     async with httpx.AsyncClient(
-        timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, cookies=nobodys_cookies, trust_env=False
+        timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, cookies=nobodys_cookies, headers=as_it_is, trust_env=False
     ) as client:
         yield Gateway(settings.service_urls, client)
 

@@ -3,12 +3,11 @@
 from litestar import Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.static_files import create_static_files_router
 
 from admitone.kit.problem import ForeignOrigin
 from admitone.kit.web import SAFE_METHODS
 from admitone.web import account, browsing, buying, selling, watching
-from admitone.web.render import STATIC, cached
+from admitone.web.static import static_file
 from admitone.web.visitor import DEPENDENCIES
 
 
@@ -24,4 +23,4 @@ PAGES = Router(
     dependencies=DEPENDENCIES,
     guards=[not_from_another_site],
 )
-ROUTES = (PAGES, create_static_files_router(path="/static", directories=[STATIC], after_request=cached))
+ROUTES = (PAGES, static_file)

@@ -1,5 +1,6 @@
 """How an answer becomes a page: templates, headers, redirects, and the pages for what went wrong."""
 
+import gzip
 import hashlib
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +18,10 @@ from admitone.kit.web import AnyRequest, as_problem
 from admitone.web import wording
 from admitone.web.api import Away, Refused
 from admitone.web.form import new_key
+from admitone.web.static import STATIC, unpacks
 from admitone.web.visitor import SignInFirst, Visitor
 
 HERE = Path(__file__).parent
-STATIC = HERE / "static"
 LOCATION_SAFE = "/#%[]=:;$&()+,!?*@'~"
 
 WITHOUT_SCRIPTS = (
@@ -91,14 +92,22 @@ templates.globals |= {
 }
 
 
-def page(request: AnyRequest, template: str, status: int = 200, *, policy: str = POLICY, **values: Any) -> Response[str]:
+def page(request: AnyRequest, template: str, status: int = 200, *, policy: str = POLICY, **values: Any) -> Response[Any]:
     """A page, with the state of its visitor on it. `visitor`, `path` and `test_mode` are for the frame around it, `since` says what
-    it is older than: what happened after that place, an open page is told."""
+    it is older than: what happened after that place, an open page is told.
+
+    Only a stranger's is packed. Whoever is signed in has secrets on theirs, beside what an address may put there (`?q=`): from the
+    length of the two packed together, a listener on the line could guess one by the other.
+    """
     visitor = _visitor(request)
     live = (settings_of(request).stripe_publishable_key or "").startswith("pk_live_")
     frame = {"visitor": visitor, "path": request.url.path, "test_mode": not live, "since": request.state.get("since", "")}
     text = templates.get_template(template).render(**frame, **values)
     headers = _new_headers(visitor) | {"Content-Security-Policy": policy}
+    if (visitor is None or visitor.user is None) and unpacks(request):
+        headers["Content-Encoding"] = "gzip"
+        packed = gzip.compress(text.encode(), 6, mtime=0)
+        return Response(packed, status_code=status, headers=headers, media_type="text/html")
     return Response(text, status_code=status, headers=headers, media_type="text/html")
 
 
@@ -176,10 +185,3 @@ def _visitor(request: AnyRequest) -> Visitor | None:
 def _new_headers(visitor: Visitor | None, new_cookie: str | None = None) -> dict[str, str]:
     new_cookie = new_cookie or (visitor.new_cookie if visitor else None)
     return {**HEADERS, "Set-Cookie": new_cookie} if new_cookie else dict(HEADERS)
-
-
-async def cached(response: Response[Any]) -> Response[Any]:
-    """A static file: its address changes with its content."""
-    response.headers["Cache-Control"] = "public, max-age=86400"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
