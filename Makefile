@@ -4,7 +4,7 @@
 # make screenshots  take docs/screenshots/*.png anew, with the tickets of admitone demo (needs chromium)
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
-# make figures  print memory, idle CPU, latencies, and searches in 100,000 tickets (a benchmark, not a test)
+# make figures  print memory, idle CPU, latencies, open pages, and pages and searches in 100,000 tickets (a benchmark, not a test)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
@@ -36,6 +36,8 @@ docs: .venv/run
 
 figures: .venv/run
 	$(BIN)/python bench/figures.py
+	$(BIN)/python bench/pages.py
+	$(BIN)/python bench/screen.py
 	$(BIN)/python bench/search.py
 
 money-soak: .venv/run

@@ -6,17 +6,15 @@ Run it with `make figures`. It starts `admitone up` on a data folder and a port 
 import asyncio
 import contextlib
 import os
-import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
+from market import begin, post, ready, stop
 from streams import streams
 
 from admitone.local import free_port
@@ -31,10 +29,11 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="admitone-") as folder:
         Path(folder).chmod(0o755)
         environment = {**os.environ, "ADMITONE_DATA": f"{folder}/data", "ADMITONE_PORT": str(port)}
-        command = [sys.executable, "-m", "admitone.cli", "up"]
         for start in ("first", "second"):
-            process, seconds = await started(command, environment, port)
-            print(f"ready after the {start} start                    {seconds:8.2f} s")
+            begun = time.perf_counter()
+            process = begin(environment)
+            await ready(port)
+            print(f"ready after the {start} start                    {time.perf_counter() - begun:8.2f} s")
             if start == "first":
                 stop(process)
         try:
@@ -60,22 +59,6 @@ async def open_pages(client: httpx.AsyncClient, port: int, pid: int) -> None:
     )
 
 
-async def started(command: list[str], environment: dict[str, str], port: int) -> tuple["subprocess.Popen[bytes]", float]:
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    async with httpx.AsyncClient() as client:
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                if (await client.get(f"http://localhost:{port}/readyz")).status_code == 200:
-                    return process, time.perf_counter() - begun
-            await asyncio.sleep(0.02)
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGINT)
-    process.wait(10)
-
-
 async def latencies(client: httpx.AsyncClient) -> None:
     """From a 201 to what follows from it, one at a time on an idle system."""
     await post(client, "/api/users/signup", {"email": f"figures-{time.time()}@example.com", "password": "correct horse"})
@@ -91,13 +74,6 @@ async def latencies(client: httpx.AsyncClient) -> None:
         await client.delete(f"/api/orders/{order['id']}")
     show("from the 201 of an order to awaiting:payment", reserved)
     show("from the 201 of a ticket to its first order's 201", orderable)
-
-
-async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = await client.post(path, json=body)
-    answer.raise_for_status()
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 async def status_of(client: httpx.AsyncClient, order_id: str) -> str:

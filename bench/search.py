@@ -66,12 +66,17 @@ async def main() -> None:
 async def measured(db: Database, url: str, number: int) -> dict[str, float]:
     """The median of each page in seconds, with so many tickets for sale."""
     connection = await asyncpg.connect(url)  # With more patience than a service has.
+    await fill(connection, number)
+    await connection.close()
+    return {what: await seconds_of(db, wanted) for what, wanted in PAGES.items()}
+
+
+async def fill(connection: "asyncpg.Connection[asyncpg.Record]", number: int) -> None:
+    """So many tickets for sale, and no others."""
     await connection.execute("TRUNCATE tickets CASCADE")
     columns = ("ticket_id", "version", "seller_id", "title", "price_cents", "currency", "created_at")
     await connection.copy_records_to_table("tickets", records=tickets(number), columns=columns)
     await connection.execute("VACUUM ANALYZE tickets")  # As PostgreSQL does by itself after a while.
-    await connection.close()
-    return {what: await seconds_of(db, wanted) for what, wanted in PAGES.items()}
 
 
 def tickets(number: int) -> list[tuple[object, ...]]:
