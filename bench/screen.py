@@ -7,7 +7,6 @@ where they are missing.
 import asyncio
 import shutil
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -31,10 +30,12 @@ async def main() -> None:
     try:
         from playwright.async_api import async_playwright  # noqa: PLC0415
     except ImportError:
-        sys.exit("from a change to another browser's screen: not measured, Playwright is missing (`make browser` installs it)")
+        print("\nfrom a change to another browser's screen: not measured, Playwright is missing (`make browser` installs it)")
+        return
     chromium = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)
     if chromium is None:
-        sys.exit("from a change to another browser's screen: not measured, install chromium")
+        print("\nfrom a change to another browser's screen: not measured, install chromium")
+        return
     async with market() as it, it.client("seller") as seller, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium)
         answer = await seller.post("/api/tickets", json={"title": "Seen by others", "price": 10})
