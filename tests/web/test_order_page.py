@@ -77,6 +77,7 @@ class House:
         }
         self.payments = httpx.Response(200, json=list(attempts))
         self.after_a_card = httpx.Response(201, json={})
+        self.after_asking_for_more_time = httpx.Response(200, json={})
         self.history = httpx.Response(200, json=[{"at": NOON.isoformat(), "event": "OrderCreated", "text": "You clicked Buy."}])
         self.asked: list[str] = []
         self.hangs = False
@@ -92,6 +93,8 @@ class House:
         match request.method, request.url.path:
             case "POST", "/api/payments":
                 return self.after_a_card
+            case "POST", path if path.endswith("/extension"):
+                return self.after_asking_for_more_time
             case "GET", "/api/payments":
                 assert dict(request.url.params) == {"orderId": str(ORDER)}
                 if self.hangs:
@@ -246,6 +249,62 @@ async def test_a_payment_that_has_begun_leads_back_to_the_order_and_never_to_ano
     house.after_a_card = begun
     answer = await house.pays()
     assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+
+
+MORE_TIME = f'action="{PAGE}/extension"'
+
+
+@pytest.mark.parametrize(
+    "attempts", [(), declined(2), [attempt("created", redirect_url=BANK)]], ids=["at first", "declined", "at the bank"]
+)
+async def test_while_there_is_time_more_of_it_can_be_asked_for_once(attempts: list[Json]) -> None:
+    house = House("awaiting:payment", *attempts)
+    page = await house.page()
+    assert MORE_TIME in page
+    assert "I need more time" in page
+    assert "Once, five minutes." in page
+    answer = await house.browser.post(f"{PAGE}/extension")
+    assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+    assert f"POST /api{PAGE}/extension" in house.asked
+    page = await House("awaiting:payment", *attempts, extended=True).page()
+    assert MORE_TIME not in page
+    assert "You have had five minutes more, which is given once. Please pay before 12:03 UTC." in page
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "fields"),
+    [
+        ("created", [], {}),
+        ("complete", [], {"paid": True}),
+        ("cancelled", [], {"reason": "expired", "extended": True}),
+        ("awaiting:payment", [], {"seconds_left": 0}),
+        ("awaiting:payment", [attempt("authorized")], {}),
+        ("awaiting:payment", declined(3), {}),
+    ],
+    ids=["not confirmed", "paid", "cancelled", "too late", "being paid", "declined three times"],
+)
+async def test_nobody_is_offered_time_that_they_can_not_have_or_use(status: str, attempts: list[Json], fields: Json) -> None:
+    page = await House(status, *attempts, **fields).page()
+    assert MORE_TIME not in page
+    assert "five minutes more" not in page
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "detail"),
+    [
+        ("awaiting:payment", "time-is-up", "The time to pay for this order is over, so it can't be extended any more."),
+        ("complete", "order-ended", "This order is paid or cancelled, so it needs no more time."),
+        ("created", "not-confirmed-yet", "This order is not confirmed yet. Please try again in a moment."),
+    ],
+)
+async def test_more_time_that_is_refused_says_why(status: str, kind: str, detail: str) -> None:
+    house = House(status, paid=status == "complete", seconds_left=0 if kind == "time-is-up" else 200)
+    house.after_asking_for_more_time = refused(409, kind, detail)
+    answer = await house.browser.post(f"{PAGE}/extension")
+    assert answer.status_code == 409
+    assert detail in house.says(answer)
+    assert ("nothing is charged" in house.says(answer)) is (kind == "time-is-up")
+    assert MORE_TIME not in house.says(answer)
 
 
 async def test_a_processor_that_is_away_is_no_dead_end() -> None:

@@ -144,6 +144,22 @@ async def test_a_declined_card_may_be_tried_again_and_the_third_decline_ends_it(
         assert 'name="card"' not in bob.text
 
 
+async def test_who_needs_more_time_has_five_minutes_more(house: House) -> None:
+    async with signed_up(house.url) as ann, signed_up(house.url) as bob:
+        order = await bob.buy(await ann.sell("Row N", "10"))
+        form = bob.page
+        for _ in range(2):  # The second one as by a double click.
+            bob.page = form
+            assert (await bob.send("/extension")).status_code == 200
+            assert bob.path == order
+            assert "19 minutes left" in bob.text
+            assert "I need more time" not in bob.text
+        await bob.send("/payment", card="tok_visa")
+        await shows(bob, order, "The ticket is yours.")
+        assert (await bob.client.post(f"{order}/extension")).status_code == 409
+        assert "You asked for more time" in bob.text
+
+
 async def test_a_payment_confirmed_at_the_bank_is_seen_in_every_tab(house: House) -> None:
     async with signed_up(house.url) as ann, signed_up(house.url) as bob:
         order = await bob.buy(await ann.sell("Row K", "10"))

@@ -71,6 +71,8 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
     paid: bool
     uncollected: bool = False
     """Whether the bank had approved, and the money could not be taken all the same."""
+    extended: bool = False
+    """Whether its buyer has had more time."""
 
     @property
     def seconds_left(self) -> int:
@@ -179,6 +181,10 @@ class Api:
     async def history(self, order_id: UUID) -> list[Happening]:
         """What happened to an order so far, oldest first."""
         return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[Happening])
+
+    async def extend(self, order_id: UUID) -> None:
+        """More time to pay; a second time changes nothing."""
+        await self._call("POST", f"/api/orders/{order_id}/extension", {})
 
     async def cancel(self, order_id: UUID) -> None:
         await self._call("DELETE", f"/api/orders/{order_id}")

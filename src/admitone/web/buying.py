@@ -88,21 +88,31 @@ async def pay(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api) -
     return see_other(request, f"/orders/{order_id}")
 
 
+@post("/orders/{order_id:uuid}/extension")
+async def extend(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
+    visitor.must_be_signed_in(back=f"/orders/{order_id}")
+    return await _done_or_why_not(request, api, order_id, api.extend(order_id))
+
+
 @post("/orders/{order_id:uuid}/cancellation")
 async def cancel(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
     visitor.must_be_signed_in(back=f"/orders/{order_id}")
+    return await _done_or_why_not(request, api, order_id, api.cancel(order_id))
+
+
+@get([f"/orders/{{order_id:uuid}}/{verb}" for verb in ("payment", "extension", "cancellation")])
+async def back_to_order(request: AnyRequest, order_id: UUID) -> Response[str]:
+    """Where a browser asks again for the address of a form it has sent."""
+    return see_other(request, f"/orders/{order_id}")
+
+
+async def _done_or_why_not(request: AnyRequest, api: Api, order_id: UUID, asked: Coroutine[Any, Any, None]) -> Response[str]:
     try:
-        await api.cancel(order_id)
+        await asked
     except Refused as refused:
         if refused.status != 409:
             raise
         return await _order_page(request, api, order_id, 409, refused=refused)
-    return see_other(request, f"/orders/{order_id}")
-
-
-@get(["/orders/{order_id:uuid}/payment", "/orders/{order_id:uuid}/cancellation"])
-async def back_to_order(request: AnyRequest, order_id: UUID) -> Response[str]:
-    """Where a browser asks again for the address of a form it has sent."""
     return see_other(request, f"/orders/{order_id}")
 
 
@@ -115,6 +125,7 @@ async def _order_page(
     under_way = next((attempt for attempt in attempts if attempt not in failed), None)
     tries_left = MOST_TRIES - len(failed)
     payable = order.status == "awaiting:payment" and order.seconds_left > 0 and under_way is None and tries_left > 0
+    waits_for_bank = order.status == "awaiting:payment" and under_way is not None and under_way.redirect_url is not None
     stripe_key = settings_of(request).stripe_publishable_key if payable else None
     seconds = _refresh(order, payable, under_way)
     return page(
@@ -130,6 +141,8 @@ async def _order_page(
         declined=failed[-1] if failed and under_way is None else None,
         tries_left=tries_left,
         payable=payable,
+        waits_for_bank=waits_for_bank,
+        extendable=(payable or waits_for_bank) and not order.extended and order.seconds_left > 0,
         stripe_key=stripe_key,
         # With its address: what is shown may be the answer to a form.
         refresh=f"{seconds}; url=/orders/{order.id}" if seconds else None,
@@ -164,4 +177,4 @@ def _refresh(order: Order, payable: bool, under_way: Attempt | None) -> int | No
     return REFRESH_SECONDS
 
 
-ROUTES = (buy, my_orders, show_order, pay, cancel, back_to_order)
+ROUTES = (buy, my_orders, show_order, pay, extend, cancel, back_to_order)
