@@ -34,7 +34,7 @@ from admitone.kit.handling import Unreadable
 from admitone.kit.testing import NOON, Rehearsal
 from admitone.orders import repository as orders
 from admitone.tickets import repository as tickets
-from admitone.web.live import Live
+from admitone.web.live import EVENTS, Live
 
 BY_NAME = {service.name: service for service in SERVICES}
 HEARD = [(listener, name) for name, event in CATALOGUE.items() for listener in sorted(LISTENERS[event]) if BY_NAME[listener].has_database]
@@ -110,6 +110,17 @@ def test_open_pages_are_told_of_what_was_once_written(name: str) -> None:
         assert isinstance(event, TicketEvent)
         assert change.ticket is not None
         assert (change.ticket.id, change.ticket.title) == (event.ticket_id, event.title)
+
+
+@pytest.mark.parametrize("name", [event.__name__ for event in EVENTS if not issubclass(event, TicketEvent)])
+def test_a_buyers_open_pages_are_told_of_what_was_once_written(name: str) -> None:
+    for message in (frozen(name), of_yesterday(name)):
+        event: Any = read(message)
+        live = Live()
+        live.hear(UUID(int=1), order_created(order_id=event.order_id))
+        live.hear(UUID(message["event_id"]), event)
+        [_, change] = live.changes
+        assert (change.order_id, change.buyer) == (event.order_id, getattr(event, "user_id", BOB))
 
 
 async def scene(it: Rehearsal, event: Event) -> tuple[str, dict[str, Any]]:

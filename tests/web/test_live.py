@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from facts import ANN, TICKET, ticket_created, ticket_updated
+from facts import ANN, BOB, TICKET, order_created, payment_created, ticket_created, ticket_updated
 from house import House, Person, eventually
 
+from admitone.kit.session import User
 from admitone.web.live import KEPT, Live
-from admitone.web.watching import SPREAD_MS, Wanted, card, page_of_nobody, page_of_somebody, told
+from admitone.web.watching import SPREAD_MS, Wanted, ask_again, card, own_order, page_of_nobody, page_of_somebody, told
 from web.browser import Browser, signed_up, visitor
 from web.watcher import watching
 
@@ -90,6 +91,29 @@ async def test_seller_and_buyer_ask_for_what_only_they_see(house: House) -> None
                 assert ((heard := await it.hears()).event, heard.data) == ("again", "0")
             await bob.open(ticket)
             assert "You are buying this ticket" in bob.text
+
+
+async def test_a_buyers_order_and_their_list_ask_again_whenever_the_order_has_changed(house: House) -> None:
+    async with ann_bob_and_a_stranger(house) as (ann, bob, _):
+        first, second = [await bob.buy(await ann.sell(f"Live, row {letter}", "20")) for letter in "IJ"]
+        async with watching(bob, first) as of_first, watching(bob, second) as of_second, watching(bob, "/orders") as of_all:
+            for form, values in (("/extension", {}), ("/payment", {"card": "tok_chargeDeclined"}), ("/cancellation", {})):
+                await bob.open(first)
+                await bob.send(first + form, **values)
+                for it in (of_first, of_all):
+                    assert ((heard := await it.hears()).event, heard.data) == ("again", "0")
+            assert "You gave this ticket back." in (await bob.open(first)).text
+            await bob.open(second)
+            await bob.send(second + "/payment", card="tok_visa")
+            for _ in ("completed", "the money was taken"):
+                for it in (of_second, of_all):  # That of the second had nothing to hear until now.
+                    assert (await it.hears()).event == "again"
+            await eventually(lambda: says(bob, second, "Paid. The ticket is yours."))
+
+
+async def says(browser: Browser, path: str, words: str) -> bool:
+    await browser.open(path)
+    return words in browser.text
 
 
 async def test_a_page_is_told_what_happened_between_its_making_and_its_listening(house: House) -> None:
@@ -209,6 +233,20 @@ async def test_a_page_that_was_made_before_anything_was_known_asks_as_soon_as_it
         assert (await anext(reader)).startswith(b"event: beat\nid: \ndata: ")
         lately.begin()
         assert b"event: again" in await anext(reader)
+
+
+def test_of_an_order_nobody_hears_but_its_buyer() -> None:
+    lately = live()
+    lately.hear(uuid4(), order_created())
+    lately.hear(uuid4(), payment_created())
+    changes = [*lately.changes]
+    assert [own_order(change, user(BOB)) for change in changes] == [None, *(ask_again(change.at) for change in changes[1:])]
+    for other in (user(ANN), None):
+        assert [own_order(change, other) for change in changes] == [None] * 3
+
+
+def user(id: UUID) -> User:
+    return User(id=id, email="somebody@example.com", session_id=id, expires=0)
 
 
 def test_an_older_state_that_comes_later_is_no_change() -> None:

@@ -2,7 +2,8 @@
 
 owns: nothing
 publishes: nothing
-listens to: TicketCreated, TicketUpdated, OrderCreated
+listens to: TicketCreated, TicketUpdated, OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded,
+    PaymentFailed, PaymentCreated, PaymentUncollected
     (every process for itself, to tell open pages; it writes nothing down)
 """
 

@@ -14,7 +14,7 @@ from admitone.kit.web import AnyRequest
 from admitone.web.api import Api, Attempt, Away, Item, Order, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import key_of, read_form
-from admitone.web.render import POLICY, POLICY_WITH_STRIPE, page, see_other, settings_of
+from admitone.web.render import POLICY, POLICY_WITH_STRIPE, here, page, see_other, settings_of
 from admitone.web.visitor import Visitor
 
 REFRESH_SECONDS = 2
@@ -48,7 +48,7 @@ async def my_orders(request: AnyRequest, visitor: Visitor, api: Api) -> Response
     visitor.must_be_signed_in(back="/orders")
     found = await api.my_orders(request.query_params.get("cursor", ""))
     next_path = "/orders?" + urlencode({"cursor": found.cursor}) if found.cursor else None
-    return page(request, "orders.html", found=found, next_path=next_path)
+    return page(request, "orders.html", found=found, next_path=next_path, here=here(request))
 
 
 @get("/orders/{order_id:uuid}")
@@ -127,7 +127,6 @@ async def _order_page(
     payable = order.status == "awaiting:payment" and order.seconds_left > 0 and under_way is None and tries_left > 0
     waits_for_bank = order.status == "awaiting:payment" and under_way is not None and under_way.redirect_url is not None
     stripe_key = settings_of(request).stripe_publishable_key if payable else None
-    seconds = _refresh(order, payable, under_way)
     return page(
         request,
         "order.html",
@@ -144,8 +143,7 @@ async def _order_page(
         waits_for_bank=waits_for_bank,
         extendable=(payable or waits_for_bank) and not order.extended and order.seconds_left > 0,
         stripe_key=stripe_key,
-        # With its address: what is shown may be the answer to a form.
-        refresh=f"{seconds}; url=/orders/{order.id}" if seconds else None,
+        refresh=_refresh(order, payable, under_way),
     )
 
 
@@ -164,7 +162,7 @@ async def _if_it_can_be_had(asked: Coroutine[Any, Any, list[Item]]) -> list[Item
 
 
 def _refresh(order: Order, payable: bool, under_way: Attempt | None) -> int | None:
-    """In how many seconds there may be something new to see."""
+    """In how many seconds there may be something new to see. (A page with scripts is told most of it, and counts down by itself.)"""
     match order.status:
         case "awaiting:payment" if payable:
             return order.seconds_left + 1

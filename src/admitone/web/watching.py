@@ -50,7 +50,11 @@ class Wanted(Struct):
 async def watch_list(request: AnyRequest, live: Live) -> Stream:
     """A list of what is for sale: each change is a card that belongs to it, or one that does not (any more)."""
     wanted = read_query(request, Wanted)
-    return _stream(live, wanted.since, lambda change: change.made(card if change.ticket and wanted.matches(change.ticket) else gone))
+
+    def shown(change: Change) -> bytes | None:
+        return change.made(card if wanted.matches(change.ticket) else gone) if change.ticket else None
+
+    return _stream(live, wanted.since, shown)
 
 
 @get("/live/tickets/{ticket_id:uuid}")
@@ -75,6 +79,25 @@ async def watch_listings(request: AnyRequest, live: Live, verifier: Verifier, se
     return _stream(
         live, since, lambda change: ask_again(change.at) if user and change.ticket and change.ticket.user_id == user.id else None
     )
+
+
+@get("/live/orders")
+async def watch_orders(request: AnyRequest, live: Live, verifier: Verifier, settings: Settings, since: str = "") -> Stream:
+    """A buyer's own orders: their list asks for itself anew whenever one of them has changed."""
+    user = _user(request, verifier, settings)
+    return _stream(live, since, lambda change: own_order(change, user))
+
+
+@get("/live/orders/{order_id:uuid}")
+async def watch_order(request: AnyRequest, order_id: UUID, live: Live, verifier: Verifier, settings: Settings, since: str = "") -> Stream:
+    """The page of one order."""
+    user = _user(request, verifier, settings)
+    return _stream(live, since, lambda change: own_order(change, user) if change.order_id == order_id else None)
+
+
+def own_order(change: Change, user: User | None) -> bytes | None:
+    """For its buyer, and for nobody else."""
+    return ask_again(change.at) if change.order_id is not None and user is not None and change.buyer == user.id else None
 
 
 def card(change: Change) -> bytes:
@@ -136,4 +159,4 @@ def _user(request: AnyRequest, verifier: Verifier, settings: Settings) -> User |
     return verifier.signed_by_us(request.cookies.get(cookie_name(settings.secure), ""))
 
 
-ROUTES = (watch_list, watch_ticket, watch_listings)
+ROUTES = (watch_list, watch_ticket, watch_listings, watch_orders, watch_order)

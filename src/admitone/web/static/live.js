@@ -34,6 +34,7 @@
   const begin = () => {
     since = part().dataset.since;
     open();
+    askInTime();
   };
 
   // Put one thing in the place of another. Whoever was on it with the keyboard stays there, on the same card of a list.
@@ -44,6 +45,37 @@
     if (focused) (document.getElementById(card) ?? fresh).querySelector("a, button")?.focus();
   };
 
+  // Make one thing what another is. What is the same in both is not touched, and what somebody fills in (`data-kept`) is left to them.
+  const become = (old, fresh) => {
+    const focused = old.contains(document.activeElement);
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    const pieces = [...fresh.childNodes];
+    const named = (nodes, id) => id && nodes.find((node) => node.id === id);
+    let place = old.firstChild;
+    for (const child of pieces) {
+      const same = named([...old.children], child.id) || (place?.isEqualNode(child) ? place : null);
+      if (!same) {
+        old.insertBefore(child, place);
+        continue;
+      }
+      while (place !== same && place && !named(pieces, place.id)) {
+        const gone = place;
+        place = place.nextSibling;
+        gone.remove();
+      }
+      if (place !== same) old.insertBefore(same, place);
+      place = same.nextSibling;
+      if (child.id && !("kept" in same.dataset)) become(same, child);
+    }
+    while (place) {
+      const gone = place;
+      place = place.nextSibling;
+      gone.remove();
+    }
+    if (focused && !old.contains(document.activeElement)) old.querySelector("a, button")?.focus();
+  };
+
   const again = async () => {
     clearTimeout(asking);
     const [mine, url, heardUntil] = [++asked, part().dataset.url, since];
@@ -52,7 +84,10 @@
     if (!status || status >= 500 || status === 429) return againIn(3000);
     const page = new DOMParser().parseFromString(html, "text/html");
     const fresh = page.getElementById("live");
-    if (!fresh) return location.replace(url); // It has become another page, such as the one to sign in.
+    // It has become another page, such as the one to sign in; or it needs more than is here, such as Stripe's script.
+    const scripts = (of) => [...of.querySelectorAll("script[src]")].map((script) => script.getAttribute("src"));
+    const here = scripts(document);
+    if (!fresh || scripts(page).some((script) => !here.includes(script))) return location.replace(url);
     document.title = page.title;
     show(document.importNode(fresh, true));
     if (since !== heardUntil) begin(); // What we heard meanwhile may be newer than this page: it is told from its own place on.
@@ -61,19 +96,23 @@
     clearTimeout(asking);
     asking = setTimeout(again, ms);
   };
+  // Some things end without anybody telling: the server says in how many seconds there may be something new to see.
+  const askInTime = () => part().dataset.again && againIn(1000 * part().dataset.again);
 
   const show = (fresh) => {
-    const old = part();
-    replace(old, fresh);
-    if (fresh.dataset.says && fresh.dataset.says !== old.dataset.says) document.getElementById("said").textContent = fresh.dataset.says;
-    if ("available" in fresh.dataset) document.querySelectorAll("[data-until-available]").forEach((answer) => answer.remove());
-    const button = fresh.querySelector("form button");
-    const newPrice = fresh.querySelector("[data-new-price]");
-    if (newPrice && fresh.dataset.price !== old.dataset.price) {
+    const shown = part();
+    const { says, price } = shown.dataset;
+    become(shown, fresh);
+    if (shown.dataset.says && shown.dataset.says !== says) document.getElementById("said").textContent = shown.dataset.says;
+    if ("available" in shown.dataset) document.querySelectorAll("[data-until-available]").forEach((answer) => answer.remove());
+    const button = shown.querySelector("form button");
+    const newPrice = shown.querySelector("[data-new-price]");
+    if (newPrice && shown.dataset.price !== price) {
       newPrice.hidden = false;
       if (button) button.disabled = true; // A click under way was meant for the old price.
       setTimeout(() => button && (button.disabled = false), 1000);
     }
+    askInTime();
     document.dispatchEvent(new Event("live"));
   };
 

@@ -12,11 +12,10 @@
   const ASK_EVERY_MS = 5000;
   let asked = -Infinity;
 
-  const ask = (timer) => {
+  const ask = () => {
     if (performance.now() - asked < ASK_EVERY_MS) return;
     asked = performance.now();
-    if (timer.dataset.url) location.replace(timer.dataset.url);
-    else document.dispatchEvent(new Event("time-is-up"));
+    document.dispatchEvent(new Event("time-is-up"));
   };
 
   const show = (timer) => {
@@ -28,7 +27,7 @@
     const mark = MARKS.find((minutes) => left <= minutes * 60_000 && timer.left > minutes * 60_000);
     if (mark) document.getElementById("said").textContent = timer.dataset.says.replace("{}", mark === 1 ? "1 minute" : `${mark} minutes`);
     timer.left = left;
-    if (left <= 0) ask(timer);
+    if (left <= 0) ask();
   };
 
   // Where a laptop sleeps, our clock may sleep with it, but the one on its wall does not: then the server's is asked for.
