@@ -44,10 +44,10 @@ class Browser:
         assert (await self.send("/signup", email=self.email, password=PASSWORD)).status_code == 200
         assert self.email in self.text
 
-    async def sell(self, title: str, price: str) -> str:
+    async def sell(self, title: str, price: str, note: str = "") -> str:
         """The path of the new ticket's page."""
         await self.open("/sell")
-        assert (await self.send("/sell", title=title, price=price)).status_code == 200, self.text
+        assert (await self.send("/sell", title=title, price=price, note=note)).status_code == 200, self.text
         return self.path
 
     async def buy(self, ticket: str) -> str:
@@ -86,6 +86,7 @@ class _FormReader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[tuple[str, dict[str, str]]] = []
+        self.textarea: str | None = None
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attributes}
@@ -93,3 +94,16 @@ class _FormReader(HTMLParser):
             self.forms.append((found["action"], {}))
         elif tag == "input" and self.forms:
             self.forms[-1][1][found["name"]] = found.get("value", "")
+        elif tag == "textarea":
+            self.textarea = found["name"]
+            self.forms[-1][1][self.textarea] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea" and self.textarea is not None:
+            text = self.forms[-1][1][self.textarea].removeprefix("\n")
+            self.forms[-1][1][self.textarea] = text.replace("\n", "\r\n")  # As browsers send it.
+            self.textarea = None
+
+    def handle_data(self, data: str) -> None:
+        if self.textarea is not None:
+            self.forms[-1][1][self.textarea] += data

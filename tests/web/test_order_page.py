@@ -79,6 +79,7 @@ class House:
         self.after_a_card = httpx.Response(201, json={})
         self.after_asking_for_more_time = httpx.Response(200, json={})
         self.history = httpx.Response(200, json=[{"at": NOON.isoformat(), "event": "OrderCreated", "text": "You clicked Buy."}])
+        self.note = httpx.Response(200, json={"note": "Ask for Ann."})
         self.asked: list[str] = []
         self.hangs = False
         settings = Settings(stripe_publishable_key=stripe_key)
@@ -104,6 +105,10 @@ class House:
                 if self.hangs:
                     await asyncio.sleep(60)
                 return self.history
+            case "GET", path if path.endswith("/note"):
+                if self.hangs:
+                    await asyncio.sleep(60)
+                return self.note
             case "GET", "/api/tickets":
                 return httpx.Response(200, json=[])
             case "GET", "/api/tickets/00000000-0000-0000-0000-000000000009":
@@ -404,6 +409,20 @@ async def test_an_order_of_an_older_house_is_read_all_the_same() -> None:
     house = House("complete")
     del house.order["uncollected"]
     assert "your payment is being confirmed" in await house.page()
+
+
+async def test_the_note_is_asked_for_where_it_was_bought_and_the_page_does_without_one_that_cannot_be_had() -> None:
+    for status in ("created", "awaiting:payment", "cancelled", "refunded"):
+        house = House(status, paid=status == "refunded")
+        assert "From the seller" not in await house.page()
+        assert f"GET /api/tickets/{SOLD['id']}/note" not in house.asked
+    house = House("complete", paid=True)
+    assert "Ask for Ann." in await house.page()
+    for trouble in (httpx.Response(503), refused(404, "note-not-found"), httpx.Response(200, json=[])):
+        house.note = trouble
+        page = await house.page()
+        assert "Paid. The ticket is yours." in page
+        assert "can’t be looked up just now" in page
 
 
 async def test_what_happened_is_told_oldest_first_and_the_day_too_where_it_was_another() -> None:

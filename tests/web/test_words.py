@@ -1,5 +1,6 @@
 """What pages say and where they lead, without a server."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -9,7 +10,7 @@ import pytest
 from admitone.kit.form import money
 from admitone.web.api import Order, OrderedTicket, Refused, Ticket
 from admitone.web.form import errors_by_field, key_of, safe_next
-from admitone.web.wording import REASONS, at_most, free_again_in, order_state, time_left
+from admitone.web.wording import REASONS, at_most, free_again_in, order_state, time_left, with_links
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SOME_ID = UUID(int=7)
@@ -89,3 +90,31 @@ def test_a_key_that_is_none_is_drawn_anew() -> None:
     assert key_of({"key": "a" * 24}) == "a" * 24
     assert key_of({"key": "no\nkey"}) != "no\nkey"
     assert key_of({}) != key_of({})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<script>alert(1)</script> & so", "&lt;script&gt;alert(1)&lt;/script&gt; &amp; so"),
+        ("See (http://a.example/x).", "See ({http://a.example/x})."),
+        ("HTTPS://A.example", "{HTTPS://A.example}"),
+        ("https://a.example/?q=1&r=2\nhttps://b.example/", "{https://a.example/?q=1&amp;r=2}\n{https://b.example/}"),
+        ('https://a.example/"onmouseover="x', "{https://a.example/}&#34;onmouseover=&#34;x"),
+        ("https://a.example/'><b>", "{https://a.example/}&#39;&gt;&lt;b&gt;"),
+        *(
+            (text, text)
+            for text in (
+                "javascript:alert(1)",
+                "ftp://a.example",
+                "data:text/html,x",
+                "https://",
+                "http:///x",
+                "http://[a",
+                "xhttp://a.example",
+            )
+        ),
+    ],
+)
+def test_a_strangers_text_is_escaped_and_its_web_addresses_are_links(text: str, shown: str) -> None:
+    link = r'<a href="\1" rel="noopener noreferrer nofollow">\1</a>'
+    assert with_links(text) == re.sub(r"\{(.*?)\}", link, shown)

@@ -105,6 +105,10 @@ class Page(msgspec.Struct, Generic[Item], frozen=True):
     cursor: str | None
 
 
+class _Note(msgspec.Struct):
+    note: str
+
+
 class _Error(msgspec.Struct):
     message: str
     field: str | None = None
@@ -160,14 +164,22 @@ class Api:
         ticket = _read(answer, Ticket)
         return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=_date(answer) or datetime.now(UTC))
 
-    async def list_ticket(self, title: str, price: str, key: str) -> Ticket:
-        return _read(await self._call("POST", "/api/tickets", {"title": title, "price": price}, key=key), Ticket)
+    async def list_ticket(self, title: str, price: str, key: str, note: str = "") -> Ticket:
+        form = {"title": title, "price": price} | ({"note": note} if note else {})
+        return _read(await self._call("POST", "/api/tickets", form, key=key), Ticket)
 
     async def edit_ticket(self, ticket_id: UUID, title: str, price: str) -> None:
         await self._call("PUT", f"/api/tickets/{ticket_id}", {"title": title, "price": price})
 
     async def withdraw(self, ticket_id: UUID) -> None:
         await self._call("DELETE", f"/api/tickets/{ticket_id}")
+
+    async def note(self, ticket_id: UUID) -> str:
+        """What the seller leaves for the buyer, empty where there is nothing. Nobody else may read it."""
+        return _read(await self._call("GET", f"/api/tickets/{ticket_id}/note"), _Note).note
+
+    async def write_note(self, ticket_id: UUID, note: str) -> None:
+        await self._call("PUT", f"/api/tickets/{ticket_id}/note", {"note": note})
 
     async def buy(self, ticket_id: UUID, price: str, key: str) -> Order:
         return _read(await self._call("POST", "/api/orders", {"ticketId": str(ticket_id), "price": price}, key=key), Order)

@@ -46,9 +46,19 @@ async def show_ticket(request: AnyRequest, ticket_id: UUID, visitor: Visitor, ap
 
 
 async def ticket_page(
-    request: AnyRequest, visitor: Visitor, api: Api, ticket: Ticket, status: int = 200, refused: Refused | None = None
+    request: AnyRequest,
+    visitor: Visitor,
+    api: Api,
+    ticket: Ticket,
+    status: int = 200,
+    refused: Refused | None = None,
+    note: str | None = None,
+    errors: dict[str, str] | None = None,
 ) -> Response[str]:
-    """One ticket, and why what the visitor wanted with it was refused."""
+    """One ticket, and why what the visitor wanted with it was refused; or what was wrong with the note that its seller wrote."""
+    mine = visitor.user is not None and visitor.user.id == ticket.user_id
+    if mine and note is None and ticket.status != "withdrawn":
+        note = await _note(api, ticket)
     return page(
         request,
         "ticket.html",
@@ -57,7 +67,10 @@ async def ticket_page(
         refused=refused,
         gone=refused is not None and refused.kind in ENDED,
         signed_in=visitor.user is not None,
-        mine=visitor.user is not None and visitor.user.id == ticket.user_id,
+        mine=mine,
+        note=note,
+        note_saved=mine and request.query_params.get("note") == "saved",
+        errors=errors or {},
         order=await _own_order(visitor, api, ticket),
     )
 
@@ -68,6 +81,14 @@ async def _own_order(visitor: Visitor, api: Api, ticket: Ticket) -> Order | None
         return None
     try:
         return await api.order(ticket.order_id)
+    except (Refused, Away):
+        return None
+
+
+async def _note(api: Api, ticket: Ticket) -> str | None:
+    """What its seller has written for the buyer; None when that can't be had."""
+    try:
+        return await api.note(ticket.id)
     except (Refused, Away):
         return None
 

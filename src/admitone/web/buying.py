@@ -120,7 +120,7 @@ async def _order_page(
     request: AnyRequest, api: Api, order_id: UUID, status: int = 200, *, refused: Refused | None = None, card_error: str = ""
 ) -> Response[str]:
     order = await api.order(order_id)
-    attempts, history = await asyncio.gather(_attempts(api, order), _if_it_can_be_had(api.history(order.id)))
+    attempts, history, note = await asyncio.gather(_attempts(api, order), _extra(api.history(order.id), []), _note(api, order))
     failed = [attempt for attempt in attempts if attempt.status == "failed"]
     under_way = next((attempt for attempt in attempts if attempt not in failed), None)
     tries_left = MOST_TRIES - len(failed)
@@ -136,6 +136,7 @@ async def _order_page(
         refused=refused,
         card_error=card_error,
         history=history,
+        note=note,
         under_way=under_way,
         declined=failed[-1] if failed and under_way is None else None,
         tries_left=tries_left,
@@ -149,16 +150,21 @@ async def _order_page(
 
 async def _attempts(api: Api, order: Order) -> list[Attempt]:
     """What has been tried to pay an order that waits for it."""
-    return await _if_it_can_be_had(api.payments(order.id)) if order.status == "awaiting:payment" else []
+    return await _extra(api.payments(order.id), []) if order.status == "awaiting:payment" else []
 
 
-async def _if_it_can_be_had(asked: Coroutine[Any, Any, list[Item]]) -> list[Item]:
+async def _note(api: Api, order: Order) -> str | None:
+    """What the seller has left for who has bought the ticket; None when that can't be had."""
+    return await _extra(api.note(order.ticket.id), None) if order.status == "complete" else None
+
+
+async def _extra(asked: Coroutine[Any, Any, Item], otherwise: Item) -> Item:
     """What a page can do without when nobody can say it, or not soon."""
     try:
         async with asyncio.timeout(EXTRAS_WITHIN_SECONDS):
             return await asked
     except (Refused, Away, TimeoutError):
-        return []
+        return otherwise
 
 
 def _refresh(order: Order, payable: bool, under_way: Attempt | None) -> int | None:

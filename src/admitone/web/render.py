@@ -71,7 +71,13 @@ templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-templates.filters |= {"money": money, "moment": wording.moment, "time_left": wording.time_left, "order_state": wording.order_state}
+templates.filters |= {
+    "money": money,
+    "moment": wording.moment,
+    "time_left": wording.time_left,
+    "order_state": wording.order_state,
+    "with_links": wording.with_links,
+}
 templates.globals |= {
     "font": "/static/vendor/archivo/archivo-latin-wdth-normal.woff2",  # As look.css has it.
     "look": _address("look.css"),

@@ -1,6 +1,6 @@
 """Listings: put a ticket up for sale, change it, take it back."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from admitone.web.form import errors_by_field, key_of, read_form
 from admitone.web.render import here, page, see_other
 from admitone.web.visitor import Visitor
 
-LABELS = {"title": "The title", "price": "The price"}
+LABELS = {"title": "The title", "price": "The price", "note": "The note"}
 
 
 class NotYourTicket(Problem):
@@ -36,7 +36,7 @@ async def sell(request: AnyRequest, visitor: Visitor, api: Api, settings: Settin
     fields = await read_form(request)
     title, price = _title_and_price(fields)
     try:
-        ticket = await api.list_ticket(title, price, key_of(fields))
+        ticket = await api.list_ticket(title, price, key_of(fields), note_in(fields))
     except Refused as refused:
         if refused.kind == "key-reused":
             errors = {"": "This form was sent once already, and that ticket is among your listings. Send it again to list another one."}
@@ -53,25 +53,38 @@ async def show_edit_form(request: AnyRequest, ticket_id: UUID, visitor: Visitor,
     ticket = await _own_ticket(ticket_id, visitor, api)
     if ticket.status != "available":  # The ticket's page says why it can't be changed.
         return see_other(request, f"/tickets/{ticket_id}")
-    values = {"title": ticket.title, "price": f"{ticket.price:.2f}"}
+    values = {"title": ticket.title, "price": f"{ticket.price:.2f}", "note": await api.note(ticket_id)}
     return page(request, "edit.html", ticket=ticket, values=values, errors={})
 
 
 @post("/tickets/{ticket_id:uuid}/edit")
 async def edit(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
+    """The note first: it may be written in every state of the ticket, so that it is kept whatever becomes of the rest."""
     ticket = await _own_ticket(ticket_id, visitor, api)
     fields = await read_form(request)
     title, price = _title_and_price(fields)
+    errors: dict[str, str] = {}
+    if "note" in fields:
+        errors |= await _wrong(api.write_note(ticket_id, note_in(fields)))
     try:
-        await api.edit_ticket(ticket_id, title, price)
+        errors |= await _wrong(api.edit_ticket(ticket_id, title, price))
     except Refused as refused:
-        if refused.status == 409:
-            return await ticket_page(request, visitor, api, await api.ticket(ticket_id), 409, refused)
-        if refused.status != 400:
+        if refused.status != 409:
             raise
-        errors = errors_by_field(refused, LABELS)
-        return page(request, "edit.html", refused.status, ticket=ticket, values=fields, errors=errors)
+        return await ticket_page(request, visitor, api, await api.ticket(ticket_id), 409, refused)
+    if errors:
+        return page(request, "edit.html", 400, ticket=ticket, values=fields, errors=errors)
     return see_other(request, f"/tickets/{ticket_id}")
+
+
+@post("/tickets/{ticket_id:uuid}/note")
+async def write_note(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
+    """From the ticket's own page, also when it is sold."""
+    ticket = await _own_ticket(ticket_id, visitor, api)
+    fields = await read_form(request)
+    if errors := await _wrong(api.write_note(ticket_id, note_in(fields))):
+        return await ticket_page(request, visitor, api, ticket, 400, note=fields.get("note", ""), errors=errors)
+    return see_other(request, f"/tickets/{ticket_id}?note=saved")
 
 
 @post("/tickets/{ticket_id:uuid}/withdrawal")
@@ -86,7 +99,7 @@ async def withdraw(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: 
     return see_other(request, "/listings")
 
 
-@get("/tickets/{ticket_id:uuid}/withdrawal")
+@get([f"/tickets/{{ticket_id:uuid}}/{verb}" for verb in ("withdrawal", "note")])
 async def back_to_ticket(request: AnyRequest, ticket_id: UUID) -> Response[str]:
     """Where a browser asks again for the address of a form it has sent."""
     return see_other(request, f"/tickets/{ticket_id}")
@@ -113,4 +126,20 @@ def _title_and_price(fields: Mapping[str, str]) -> tuple[str, str]:
     return fields.get("title", "").strip(), fields.get("price", "").strip()
 
 
-ROUTES = (show_sell_form, sell, show_edit_form, edit, withdraw, back_to_ticket, my_listings)
+def note_in(fields: Mapping[str, str]) -> str:
+    """As it was typed: a form is sent with other line ends, which would count as two characters each."""
+    return fields.get("note", "").replace("\r\n", "\n").strip()
+
+
+async def _wrong(asked: Awaitable[None]) -> dict[str, str]:
+    """What was wrong with it, by field; nothing when it is done."""
+    try:
+        await asked
+    except Refused as refused:
+        if refused.status != 400:
+            raise
+        return errors_by_field(refused, LABELS)
+    return {}
+
+
+ROUTES = (show_sell_form, sell, show_edit_form, edit, write_note, withdraw, back_to_ticket, my_listings)
