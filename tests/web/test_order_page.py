@@ -62,7 +62,9 @@ def declined(times: int) -> list[Json]:
 class House:
     """Stands in for the other services: what they answer, and what they were asked. The pages in front of them are the real ones."""
 
-    def __init__(self, status: str = "awaiting:payment", *attempts: Json, stripe_key: str | None = None, **order: Any) -> None:
+    def __init__(
+        self, status: str = "awaiting:payment", *attempts: Json, stripe_key: str | None = None, fee: int = 0, **order: Any
+    ) -> None:
         self.order = {
             "id": str(ORDER),
             "status": status,
@@ -82,7 +84,7 @@ class House:
         self.note = httpx.Response(200, json={"note": "Ask for Ann."})
         self.asked: list[str] = []
         self.hangs = False
-        settings = Settings(stripe_publishable_key=stripe_key)
+        settings = Settings(stripe_publishable_key=stripe_key, fee_basis_points=fee)
         behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test")
         app = litestar_app(service, settings, VERIFIER, None, {"client": behind, "live": Live()})
         self.browser = httpx.AsyncClient(
@@ -94,6 +96,8 @@ class House:
         match request.method, request.url.path:
             case "POST", "/api/payments":
                 return self.after_a_card
+            case "POST", "/api/tickets":
+                return refused(400, "bad-input")
             case "POST", path if path.endswith("/extension"):
                 return self.after_asking_for_more_time
             case "GET", "/api/payments":

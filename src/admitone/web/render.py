@@ -85,6 +85,7 @@ templates.globals |= {
     "pay_script": _address("pay.js"),
     "live_script": _address("live.js"),
     "time_script": _address("time.js"),
+    "share_script": _address("share.js"),
     "search_script": _address("search.js"),
     "htmx_script": _address("vendor/htmx/htmx.min.js"),
     "stripe_js": STRIPE_JS,
@@ -92,6 +93,10 @@ templates.globals |= {
     "why_declined": wording.why_declined,
     "ticket_states": wording.TICKET_STATES,
     "reasons": wording.REASONS,
+    "fee_in_words": wording.fee_in_words,
+    "shares": wording.shares,
+    "shares_in_words": wording.SHARES,
+    "sellers_share": wording.sellers_share,
     "free_again_in": wording.free_again_in,
     "new_key": new_key,
     "milliseconds": wording.milliseconds,
@@ -100,14 +105,21 @@ templates.globals |= {
 
 def page(request: AnyRequest, template: str, status: int = 200, *, policy: str = POLICY, **values: Any) -> Response[Any]:
     """A page, with the state of its visitor on it. `visitor`, `path` and `test_mode` are for the frame around it, `since` says what
-    it is older than: what happened after that place, an open page is told.
+    it is older than: what happened after that place, an open page is told. `fee` is the marketplace's, in basis points.
 
     Only a stranger's is packed. Whoever is signed in has secrets on theirs, beside what an address may put there (`?q=`): from the
     length of the two packed together, a listener on the line could guess one by the other.
     """
     visitor = _visitor(request)
-    live = (settings_of(request).stripe_publishable_key or "").startswith("pk_live_")
-    frame = {"visitor": visitor, "path": request.url.path, "test_mode": not live, "since": request.state.get("since", "")}
+    settings = settings_of(request)
+    live = (settings.stripe_publishable_key or "").startswith("pk_live_")
+    frame = {
+        "visitor": visitor,
+        "path": request.url.path,
+        "test_mode": not live,
+        "since": request.state.get("since", ""),
+        "fee": settings.fee_basis_points,
+    }
     text = templates.get_template(template).render(**frame, **values)
     headers = _new_headers(visitor) | {"Content-Security-Policy": policy}
     if (visitor is None or visitor.user is None) and unpacks(request):

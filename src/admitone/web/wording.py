@@ -3,10 +3,12 @@
 import math
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 from markupsafe import Markup
 
+from admitone.kit.form import Price, money
 from admitone.web.api import Order, Ticket
 
 TICKET_STATES = {"available": "For sale", "locked": "Being paid for", "sold": "Sold", "withdrawn": "Withdrawn"}
@@ -34,6 +36,7 @@ TEST_CARDS = {
     "4000 0000 0000 0119": "can’t be processed",
 }
 """Of those published at https://docs.stripe.com/testing, which both processors of test mode know."""
+SHARES = "The buyer pays {}, you get {}."
 ADDRESS = re.compile(r"""(\bhttps?://[^\s<>"'`\x00-\x1f]+[^\s<>"'`\x00-\x1f.,;:!?)\]}…”’»])""", re.IGNORECASE)
 """Without the full stop that ends a sentence, or the bracket that closes around it."""
 DECLINES = {
@@ -74,6 +77,26 @@ def free_again_in(ticket: Ticket) -> str | None:
     if ticket.locked_until is None:
         return None
     return at_most((ticket.locked_until - (ticket.server_time or datetime.now(ticket.locked_until.tzinfo))).total_seconds())
+
+
+def fee_in_words(basis_points: int) -> str:
+    if basis_points == 0:
+        return "The buyer pays your price, and you get all of it: we take no fee."
+    return f"The buyer pays your price. Our fee is {basis_points / 100:g} % of it; the rest is yours."
+
+
+def sellers_share(price_cents: int, basis_points: int) -> int:
+    """In cents, as the ledger books it: our fee is rounded to whole cents, a half upwards. static/share.js does the same."""
+    return price_cents - (price_cents * basis_points + 5000) // 10_000
+
+
+def shares(price: str, basis_points: int, currency: str) -> str:
+    """Who pays and gets what at this price, as it was typed; nothing where it is none."""
+    try:
+        cents = Price.parse(price.strip())
+    except ValueError:
+        return ""
+    return SHARES.format(*(money(Decimal(amount) / 100, currency) for amount in (cents, sellers_share(cents, basis_points))))
 
 
 def with_links(text: str) -> Markup:

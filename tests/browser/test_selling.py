@@ -1,0 +1,27 @@
+"""The form that sells, while it is being filled in."""
+
+import re
+
+from house import House
+from playwright.async_api import expect
+
+from admitone.web.wording import shares
+from browser.conftest import Visit
+
+PRICES = ("0.5", "0.50", "1", "19.99", "33.33", "123.45", "1999.99", "999999.99", "0.49", "12,50", "much", "1000000")
+FEES = (0, 1, 250, 333, 9999)
+
+
+async def test_who_types_a_price_reads_what_they_get_and_it_is_what_the_server_says(house: House, visit: Visit) -> None:
+    [ann] = await house.people("ann")
+    visitor = await visit(ann)
+    await visitor.opens("/sell")
+    said = visitor.main.get_by_role("status").and_(visitor.page.locator("output"))
+    price = visitor.page.get_by_label(re.compile("^Price"))
+    await price.fill("62.50")
+    await expect(said).to_have_text("The buyer pays $62.50, you get $62.50.")
+    for fee in FEES:
+        await said.evaluate("(output, fee) => { output.dataset.fee = fee }", fee)
+        for amount in PRICES:
+            await price.fill(amount)
+            assert await said.text_content() == shares(amount, fee, "USD"), (amount, fee)
