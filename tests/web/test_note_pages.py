@@ -49,7 +49,7 @@ async def test_a_buyer_without_a_note_is_told_so_and_a_seller_may_write_it_after
         await shows(ann, ticket, "Save the note")  # While it is being paid for, too.
         await bob.send("/payment", card="tok_visa")
         await shows(bob, order, "The seller has not written anything yet.")
-        await shows(ann, ticket, "Your ticket is sold.")
+        await shows(ann, ticket, "Your ticket is sold")
         await ann.send("/note", note="Meet me at the fountain.")
         assert ann.path == f"{ticket}?note=saved"
         assert "Your note is saved." in ann.text

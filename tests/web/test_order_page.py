@@ -81,7 +81,9 @@ class House:
         self.after_a_card = httpx.Response(201, json={})
         self.after_asking_for_more_time = httpx.Response(200, json={})
         self.history = httpx.Response(200, json=[{"at": NOON.isoformat(), "event": "OrderCreated", "text": "You clicked Buy."}])
+        self.ticket = SOLD
         self.note = httpx.Response(200, json={"note": "Ask for Ann."})
+        self.more: dict[str, str] = {}
         self.asked: list[str] = []
         self.hangs = False
         settings = Settings(stripe_publishable_key=stripe_key, fee_basis_points=fee)
@@ -92,32 +94,28 @@ class House:
         )
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(f"{request.method} {request.url.path}")
+        self.asked.append(f"{request.method} {request.url.raw_path.decode()}")
+        what = request.url.path.rpartition("/")[2]
+        if self.hangs and request.method == "GET" and what in ("payments", "history", "note"):
+            await asyncio.sleep(60)
         match request.method, request.url.path:
             case "POST", "/api/payments":
                 return self.after_a_card
             case "POST", "/api/tickets":
                 return refused(400, "bad-input")
-            case "POST", path if path.endswith("/extension"):
-                return self.after_asking_for_more_time
             case "GET", "/api/payments":
                 assert dict(request.url.params) == {"orderId": str(ORDER)}
-                if self.hangs:
-                    await asyncio.sleep(60)
                 return self.payments
-            case "GET", path if path.endswith("/history"):
-                if self.hangs:
-                    await asyncio.sleep(60)
-                return self.history
-            case "GET", path if path.endswith("/note"):
-                if self.hangs:
-                    await asyncio.sleep(60)
-                return self.note
+            case "GET", "/api/orders":
+                return httpx.Response(200, json=[self.order], headers=self.more)
+            case "GET", "/api/tickets/mine":
+                return httpx.Response(200, json=[self.ticket], headers={"Date": "Tue, 01 Jan 2030 12:00:00 GMT"})
             case "GET", "/api/tickets":
                 return httpx.Response(200, json=[])
             case "GET", "/api/tickets/00000000-0000-0000-0000-000000000009":
-                return httpx.Response(200, json=SOLD)
-        return httpx.Response(200, json=self.order)
+                return httpx.Response(200, json=self.ticket)
+        parts = {"history": self.history, "note": self.note, "extension": self.after_asking_for_more_time}
+        return parts.get(what, httpx.Response(200, json=self.order))
 
     async def page(self, path: str = PAGE) -> str:
         return self.says(await self.browser.get(path))
@@ -206,7 +204,7 @@ async def test_every_state_has_its_sentence(status: str, fields: Json, sentence:
     assert ('<noscript><meta http-equiv="refresh"' in page) is looks_again
     assert ("data-again=" in page) is (looks_again and not can_be_paid(page))
     assert f'data-stream="/live{PAGE}"' in page
-    assert ("GET /api/payments" in house.asked) is (status == "awaiting:payment")
+    assert (f"GET /api/payments?orderId={ORDER}" in house.asked) is (status == "awaiting:payment")
 
 
 async def test_a_sale_that_was_undone_unpaid_promises_no_money_back() -> None:

@@ -157,12 +157,13 @@ class Api:
         return _page(await self._call("GET", "/api/tickets", params={**wanted, "limit": str(PAGE_SIZE)}), Ticket)
 
     async def my_tickets(self, cursor: str) -> Page[Ticket]:
-        return _page(await self._call("GET", "/api/tickets/mine", params={"cursor": cursor}), Ticket)
+        answer = await self._call("GET", "/api/tickets/mine", params={"cursor": cursor})
+        found = _page(answer, Ticket)
+        return Page([_at(ticket, answer) for ticket in found.items], found.cursor)
 
     async def ticket(self, ticket_id: UUID) -> Ticket:
         answer = await self._call("GET", f"/api/tickets/{ticket_id}")
-        ticket = _read(answer, Ticket)
-        return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=_date(answer) or datetime.now(UTC))
+        return _at(_read(answer, Ticket), answer)
 
     async def list_ticket(self, title: str, price: str, key: str, note: str = "") -> Ticket:
         form = {"title": title, "price": price} | ({"note": note} if note else {})
@@ -262,6 +263,11 @@ def _page(answer: httpx.Response, wanted: type[Item]) -> Page[Item]:
 
 def _session(answer: httpx.Response) -> str:
     return str(answer.headers.get("set-cookie", ""))
+
+
+def _at(ticket: Ticket, answer: httpx.Response) -> Ticket:
+    """The ticket with the time at which it was so."""
+    return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=_date(answer) or datetime.now(UTC))
 
 
 def _date(answer: httpx.Response) -> datetime | None:

@@ -76,6 +76,7 @@ templates.filters |= {
     "moment": wording.moment,
     "time_left": wording.time_left,
     "order_state": wording.order_state,
+    "sellers_share": wording.sellers_share_of,
     "with_links": wording.with_links,
 }
 templates.globals |= {
@@ -96,7 +97,6 @@ templates.globals |= {
     "fee_in_words": wording.fee_in_words,
     "shares": wording.shares,
     "shares_in_words": wording.SHARES,
-    "sellers_share": wording.sellers_share,
     "free_again_in": wording.free_again_in,
     "new_key": new_key,
     "milliseconds": wording.milliseconds,

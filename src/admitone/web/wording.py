@@ -90,6 +90,10 @@ def sellers_share(price_cents: int, basis_points: int) -> int:
     return price_cents - (price_cents * basis_points + 5000) // 10_000
 
 
+def sellers_share_of(ticket: Ticket, basis_points: int) -> str:
+    return money(Decimal(sellers_share(int(ticket.price * 100), basis_points)) / 100, ticket.currency)
+
+
 def shares(price: str, basis_points: int, currency: str) -> str:
     """Who pays and gets what at this price, as it was typed; nothing where it is none."""
     try:
