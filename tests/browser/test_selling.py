@@ -25,3 +25,16 @@ async def test_who_types_a_price_reads_what_they_get_and_it_is_what_the_server_s
         for amount in PRICES:
             await price.fill(amount)
             assert await said.text_content() == shares(amount, fee, "USD"), (amount, fee)
+
+
+async def test_a_list_that_changes_closes_nothing_that_was_opened_in_it(house: House, visit: Visit) -> None:
+    ann, bob = await house.people("ann", "bob")
+    kept, sold = await ann.lists("Front row", 20), await ann.lists("Back row", 10)
+    visitor = await visit(ann)
+    await visitor.opens("/listings")
+    await visitor.page.get_by_label("Withdraw … Front row").click()
+    await bob.buys(sold)
+    await visitor.sees("Somebody is paying for it, so it can’t be changed now.")
+    await visitor.clicks("Yes, withdraw it")
+    await visitor.sees("You have taken it off the market.")
+    await ann.sees_ticket(kept, "withdrawn")

@@ -64,7 +64,7 @@ def test_amounts_are_written_as_people_write_them() -> None:
 
 def test_every_state_of_an_order_has_words() -> None:
     assert order_state(order("created")) == "Confirming"
-    assert order_state(order("awaiting:payment", 90)) == "1 minute to pay"
+    assert order_state(order("awaiting:payment", 90)) == "To pay"
     assert order_state(order("awaiting:payment", -1)) == "Time is up"
     assert order_state(order("complete")) == "Confirming"
     assert order_state(order("complete", paid=True)) == "Paid"

@@ -82,7 +82,7 @@ def free_again_in(ticket: Ticket) -> str | None:
 def fee_in_words(basis_points: int) -> str:
     if basis_points == 0:
         return "The buyer pays your price, and you get all of it: we take no fee."
-    return f"The buyer pays your price. Our fee is {basis_points / 100:g} % of it; the rest is yours."
+    return f"The buyer pays your price. Our fee is {basis_points / 100:g}% of it; the rest is yours."
 
 
 def sellers_share(price_cents: int, basis_points: int) -> int:
@@ -124,7 +124,7 @@ def milliseconds(time: datetime) -> int:
 def order_state(order: Order) -> str:
     match order.status:
         case "awaiting:payment":
-            return f"{time_left(order.seconds_left)} to pay" if order.seconds_left else "Time is up"
+            return "To pay" if order.seconds_left else "Time is up"
         case "complete":
             return "Paid" if order.paid else "Yours, not charged" if order.uncollected else "Confirming"
         case "cancelled":
