@@ -55,6 +55,22 @@ async def test_buying_without_a_session_leads_to_sign_in_and_back_to_the_ticket(
         assert "Buy for $20.00" in bob.text
 
 
+async def test_buying_without_an_account_leads_by_sign_up_to_the_ticket_and_one_click_locks_it(house: House) -> None:
+    async with signed_up(house.url) as ann, visitor(house.url) as bob:
+        ticket = await ann.sell("Front row", "20")
+        await bob.open(ticket)
+        await bob.open(f"/signin?next={ticket}")
+        link = f"/signup?next={ticket}"
+        assert f'href="{link}"' in bob.text
+        await bob.open(link)
+        await bob.send("/signup", email="no address", password=PASSWORD)
+        await bob.send("/signup", email=bob.email, password=PASSWORD)  # Where to go on is kept by the form that was wrong.
+        assert bob.path == ticket
+        await bob.send("/orders")
+        assert bob.path.startswith("/orders/")
+        await shows(bob, bob.path, "Pay $20.00")
+
+
 async def test_a_form_that_is_sent_without_a_session_leads_to_sign_in_and_back(house: House) -> None:
     async with signed_up(house.url) as ann, visitor(house.url) as stranger:
         ticket = await ann.sell("Front row", "20")

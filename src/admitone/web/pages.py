@@ -10,10 +10,17 @@ from admitone.web import account, browsing, buying, selling, watching
 from admitone.web.static import static_file
 from admitone.web.visitor import DEPENDENCIES
 
+OUR_OWN = ("same-origin", "none")
+"""What Sec-Fetch-Site may say of a form."""
+
 
 def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
-    """A browser says where a form was; the kit checks the Origin, this the header that comes even where Origin does not."""
-    if connection.scope.get("method") not in SAFE_METHODS and connection.headers.get("sec-fetch-site") == "cross-site":
+    """A browser says where a form was; the kit checks the Origin, this the header that comes even where Origin does not.
+
+    Another host of the same site is another site for us. `none` is what the user did by themselves; no header at all comes from
+    something that is no browser, or an old one: those send our cookie, which is SameSite=Lax, with no form of another site.
+    """
+    if connection.scope.get("method") not in SAFE_METHODS and connection.headers.get("sec-fetch-site", "none") not in OUR_OWN:
         raise ForeignOrigin
 
 
