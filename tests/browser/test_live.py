@@ -115,6 +115,7 @@ async def test_a_price_that_changes_under_the_pointer_is_told_and_can_be_paid(ho
     await stays_open(visitor)
     await expect(visitor.control(BUY)).to_contain_text("$20.00")
     await ann.edits(ticket, "Front row", 35)
+    await expect(visitor.page.locator("[data-new-price]")).to_be_visible()
     await expect(visitor.page.locator("[data-new-price]")).to_contain_text("$35.00")
     await expect(visitor.control(BUY)).to_contain_text("$35.00")
     await expect(visitor.page.locator("#said")).to_contain_text("$35.00")
@@ -147,6 +148,22 @@ async def test_a_page_that_was_cut_off_catches_up(house: House, visit: Visit) ->
         await expect(cards(at_the_list)).to_contain_text([f"Second row {word}"])
         for visitor in (at_the_ticket, at_the_list):
             await was_never_loaded_again(visitor)
+
+
+async def test_more_windows_than_a_browser_has_connections_wait_for_none_of_them(house: House, visit: Visit) -> None:
+    [ann, bob] = await house.people("ann", "bob")
+    ticket = await ann.lists("Front row", 20)
+    visitor = await visit()
+    windows = [visitor, *[Visitor(visitor.context, await visitor.context.new_page()) for _ in range(7)]]
+    for window in windows:
+        await window.opens(ticket_path(ticket))
+        await window.sees_control(BUY)
+        await stays_open(window)
+    await bob.buys(ticket)
+    for window in windows:
+        await window.sees(PAYING)
+        await was_never_loaded_again(window)
+        assert window.amiss == []
 
 
 async def test_an_answer_that_was_long_under_way_hides_nothing_that_was_heard_meanwhile(house: House, visit: Visit) -> None:

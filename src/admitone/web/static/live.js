@@ -9,10 +9,36 @@
   let stream, since, opening, asking;
   let asked = 0;
 
-  const open = () => {
+  // Without HTTP/2 a browser has six connections for all its windows. Four may listen; a further one asks again every few seconds, and
+  // listens as soon as it finds a place.
+  const PLACES = 4;
+  const ASK_EVERY_MS = 5000;
+  const isScarce = "locks" in navigator && performance.getEntriesByType("navigation")[0]?.nextHopProtocol === "http/1.1";
+  let leave; // Gives our place back, while we have one.
+  const findPlace = async () => {
+    for (let number = 1; number <= PLACES && !leave; number++) {
+      await new Promise((answered) => {
+        navigator.locks.request(`listener ${number}`, { ifAvailable: true }, (lock) => {
+          answered();
+          if (lock && !leave) return new Promise((free) => (leave = free));
+        });
+      });
+    }
+  };
+
+  const open = async () => {
     stream?.close();
     clearTimeout(opening);
-    if (document.hidden || !part().dataset.stream) return; // A browser has few connections for all its tabs.
+    if (document.hidden || !part().dataset.stream) {
+      leave = leave?.();
+      return;
+    }
+    if (isScarce && !leave) {
+      await findPlace();
+      if (leave) return open(); // We may be hidden by now.
+      again();
+      return openIn(ASK_EVERY_MS);
+    }
     const address = new URL(part().dataset.stream, location.href);
     address.searchParams.set("since", since);
     stream = new EventSource(address);
@@ -155,7 +181,7 @@
     },
   };
 
-  document.addEventListener("visibilitychange", () => (document.hidden ? stream?.close() : open()));
+  document.addEventListener("visibilitychange", open);
   addEventListener("pageshow", (event) => event.persisted && open());
   addEventListener("online", open);
   document.addEventListener("woke", open);
