@@ -267,6 +267,74 @@ async def an_order_that_was_cancelled(house: House, begin: Begin) -> None:
     await (await begin(bob)).opens(order_path(order))
 
 
+@scene
+async def an_order_with_more_time(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    await bob.extends(order)
+    await (await begin(bob)).opens(order_path(order))
+
+
+@scene
+async def an_order_whose_time_is_up(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    await house.rows("orders", "UPDATE orders SET expires_at = now() WHERE order_id = $1", order["id"])
+    visitor = await begin(bob)
+    await visitor.opens(order_path(order))
+    await visitor.sees("The time to pay is over")
+
+
+@scene
+async def an_order_that_is_paid_and_has_a_note(house: House, begin: Begin) -> None:
+    ann, bob, ticket, order = await held(house)
+    note = f"Code at the door: 7431\n\nhttps://example.com/{'way/' * 60} <b>Ask for Ann.</b>\n" + "نلتقي عند المدخل الرئيسي " * 4
+    await ann.ask("PUT", f"/api/tickets/{ticket['id']}/note", {"note": note})
+    await bob.pays(order)
+    visitor = await begin(bob)
+    await visitor.opens(order_path(order))
+    await visitor.sees("Code at the door")
+
+
+@scene
+async def an_order_whose_money_could_not_be_taken(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    await house.rows("testgateway", "INSERT INTO faults (call, fault, times) VALUES ('capture', 'refuse', 1)")
+    await bob.pays(order)
+    visitor = await begin(bob)
+    await visitor.opens(order_path(order))
+    await visitor.sees("could not be collected")
+
+
+@scene
+async def an_order_that_was_refunded(house: House, begin: Begin) -> None:
+    _, bob, _, order = await held(house)
+    await bob.pays(order)
+    await bob.sees_order(order, "complete")
+    assert house.admitone("refund", order["id"], "--reason", "the show is off").returncode == 0
+    await bob.sees_order(order, "refunded")
+    await (await begin(bob)).opens(order_path(order))
+
+
+@scene
+async def editing_a_ticket_that_is_held(house: House, begin: Begin) -> None:
+    ann, _, ticket, _ = await held(house)
+    await ann.sees_ticket(ticket, "locked")
+    visitor = await begin(ann)
+    await visitor.opens(f"{ticket_path(ticket)}/edit")
+    await visitor.sees("it can’t be changed")
+
+
+@scene
+async def a_ticket_of_ones_own_that_is_sold(house: House, begin: Begin) -> None:
+    ann, bob, ticket, order = await held(house)
+    await bob.pays(order)
+    await ann.sees_ticket(ticket, "sold")
+    visitor = await begin(ann)
+    await visitor.opens(ticket_path(ticket))
+    await visitor.fills_in(a_note="x" * 300)
+    await visitor.clicks("Save the note")
+    await visitor.sees("Your note is saved.")
+
+
 async def held(house: House) -> tuple[Person, Person, Json, Json]:
     """A ticket, held for an order that may be paid: seller, buyer, ticket, order."""
     [ann, bob] = await house.people("ann", "bob")
