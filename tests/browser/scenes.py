@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import uuid4
 
-from house import House, Json, Person
+from house import House, Json, Person, eventually
 from playwright.async_api import expect
 
 from admitone.demo.wares import PARTICULAR
@@ -297,6 +297,7 @@ async def an_order_that_is_paid_and_has_a_note(house: House, begin: Begin) -> No
 @scene
 async def an_order_whose_money_could_not_be_taken(house: House, begin: Begin) -> None:
     _, bob, _, order = await held(house)
+    await eventually(lambda: nothing_to_take(house))  # Or it would be another scene's money that is refused.
     await house.rows("testgateway", "INSERT INTO faults (call, fault, times) VALUES ('capture', 'refuse', 1)")
     await bob.pays(order)
     visitor = await begin(bob)
@@ -333,6 +334,10 @@ async def a_ticket_of_ones_own_that_is_sold(house: House, begin: Begin) -> None:
     await visitor.fills_in(a_note="x" * 300)
     await visitor.clicks("Save the note")
     await visitor.sees("Your note is saved.")
+
+
+async def nothing_to_take(house: House) -> bool:
+    return not await house.rows("payments", "SELECT 1 FROM charges WHERE status = 'authorized'")
 
 
 async def held(house: House) -> tuple[Person, Person, Json, Json]:
