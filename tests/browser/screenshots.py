@@ -1,4 +1,4 @@
-"""docs/screenshots/*.png anew: the main pages with the tickets of `admitone demo`, light and dark, wide and on a phone.
+"""docs/screenshots/*.png anew, which the README shows: the main pages with the tickets of `admitone demo`.
 
 `make screenshots` runs it: a marketplace in a folder that is thrown away, with engines and a port of its own.
 """
@@ -22,7 +22,14 @@ from browser.visitor import BUY, CARD
 
 TARGET = Path(__file__).parents[2] / "docs" / "screenshots"
 SIZES = {"wide": (1280, 860), "phone": (390, 844)}
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+Scheme = Literal["light", "dark"]
+PICTURES: tuple[tuple[str, str, Scheme], ...] = (
+    ("list", "wide", "light"),
+    ("list", "phone", "dark"),
+    ("taken", "phone", "light"),
+    ("order", "phone", "light"),
+    ("sell", "phone", "dark"),
+)
 READY_WITHIN_SECONDS = 120
 
 
@@ -61,19 +68,20 @@ async def take(url: str) -> None:
     TARGET.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program())
-        order = await something_to_pay(browser, url)
-        for size, (width, height) in SIZES.items():
-            for scheme in SCHEMES:
-                context = await browser.new_context(base_url=url, color_scheme=scheme)
-                page = await context.new_page()
-                await page.set_viewport_size({"width": width, "height": height})
+        order, ticket = await something_to_pay(browser, url)
+        paths = {"list": "/", "order": order, "taken": ticket, "sell": "/sell"}
+        for name, size, scheme in PICTURES:
+            width, height = SIZES[size]
+            context = await browser.new_context(base_url=url, color_scheme=scheme, viewport={"width": width, "height": height})
+            page = await context.new_page()
+            if name not in ("list", "taken"):
                 await sign_in(page)
-                for name, path in (("list", "/"), ("order", order), ("orders", "/orders")):
-                    picture = TARGET / f"{name}-{size}-{scheme}.png"
-                    await page.goto(path)
-                    await page.screenshot(path=picture)
-                    print(picture)
-                await context.close()
+            await page.goto(paths[name])
+            await page.evaluate("document.fonts.ready")
+            picture = TARGET / f"{name}-{size}-{scheme}.png"
+            await page.screenshot(path=picture)
+            print(picture)
+            await context.close()
         await browser.close()
 
 
@@ -85,17 +93,19 @@ async def sign_in(page: Page) -> None:
     await page.wait_for_url("**/")
 
 
-async def something_to_pay(browser: Browser, url: str) -> str:
-    """The path of an order of Zawadi's that is to be paid."""
+async def something_to_pay(browser: Browser, url: str) -> tuple[str, str]:
+    """The paths of an order of Zawadi's that is to be paid, and of its ticket."""
     context = await browser.new_context(base_url=url)
     page = await context.new_page()
     await sign_in(page)
     await page.get_by_role("main").get_by_role("list").get_by_role("link").nth(2).click()
+    await page.get_by_role("button", name=BUY).wait_for()
+    ticket = str(page.url).removeprefix(url)
     await page.get_by_role("button", name=BUY).click()
     await page.get_by_label(CARD).wait_for()
-    path = str(page.url).removeprefix(url)
+    order = str(page.url).removeprefix(url)
     await context.close()
-    return path
+    return order, ticket
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from uuid import UUID
 
 from litestar import get
+from litestar.params import FromQuery
 from litestar.response import Stream
 from msgspec import Struct
 
@@ -58,7 +59,9 @@ async def watch_list(request: AnyRequest, live: Live) -> Stream:
 
 
 @get("/live/tickets/{ticket_id:uuid}")
-async def watch_ticket(request: AnyRequest, ticket_id: UUID, live: Live, verifier: Verifier, settings: Settings, since: str = "") -> Stream:
+async def watch_ticket(
+    request: AnyRequest, ticket_id: UUID, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
+) -> Stream:
     """One ticket's page. Its seller and its buyer see more than others: theirs asks for itself anew."""
     user = _user(request, verifier, settings)
 
@@ -73,7 +76,7 @@ async def watch_ticket(request: AnyRequest, ticket_id: UUID, live: Live, verifie
 
 
 @get("/live/listings")
-async def watch_listings(request: AnyRequest, live: Live, verifier: Verifier, settings: Settings, since: str = "") -> Stream:
+async def watch_listings(request: AnyRequest, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = "") -> Stream:
     """A seller's own tickets: their list asks for itself anew whenever one of them has changed."""
     user = _user(request, verifier, settings)
     return _stream(
@@ -82,14 +85,16 @@ async def watch_listings(request: AnyRequest, live: Live, verifier: Verifier, se
 
 
 @get("/live/orders")
-async def watch_orders(request: AnyRequest, live: Live, verifier: Verifier, settings: Settings, since: str = "") -> Stream:
+async def watch_orders(request: AnyRequest, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = "") -> Stream:
     """A buyer's own orders: their list asks for itself anew whenever one of them has changed."""
     user = _user(request, verifier, settings)
     return _stream(live, since, lambda change: own_order(change, user))
 
 
 @get("/live/orders/{order_id:uuid}")
-async def watch_order(request: AnyRequest, order_id: UUID, live: Live, verifier: Verifier, settings: Settings, since: str = "") -> Stream:
+async def watch_order(
+    request: AnyRequest, order_id: UUID, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
+) -> Stream:
     """The page of one order."""
     user = _user(request, verifier, settings)
     return _stream(live, since, lambda change: own_order(change, user) if change.order_id == order_id else None)
