@@ -1,5 +1,5 @@
 """The command line: admitone up | serve | gateway | migrate | keygen | events | journey | parked | doctor | money | refund | settle
-| ledger | demo.
+| ledger | verify | demo.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from admitone import app, desk, flow
 from admitone import demo as scene
 from admitone import journey as story
 from admitone import money as cash
+from admitone import verify as proving
 from admitone.auth.tokens import make_key, public_key
 from admitone.demo.people import NoDemo
 from admitone.docs import asyncapi
@@ -379,6 +380,28 @@ def doctor(as_json: bool) -> None:
         lines = _run(examine(settings))
         click.echo(telling.as_json(lines) if as_json else "\n".join(telling.tell(lines)))
         sys.exit(1 if telling.worst(lines) == "bad" else 0)
+
+
+@main.command()
+@click.option(
+    "--wait", is_flag=False, flag_value=60, default=0, type=click.FloatRange(0), metavar="[SECONDS]", help="Wait until all is at rest (60)."
+)
+@click.option("--publish", "published", is_flag=True, help="Show what was found to everybody, at /proof.")
+@click.option("--json", "as_json", is_flag=True, help="For a program.")
+def verify(wait: float, published: bool, as_json: bool) -> None:
+    """Does everything hold that must always hold? Checks the databases, the log and the processor's books, row by row.
+
+    Of a system that runs, or of one that is stopped. Exit code 1 if anything is broken, 2 if it is not at rest.
+    """
+    settings = _settings()
+    command = "admitone verify" + (" --wait" if wait else "") + " --publish" if published else None
+    with _sentences():
+        with proving.progress(sys.stderr) as note:
+            report = _run(proving.verify(settings, wait_seconds=wait, published_as=command, say=_say, note=note))
+        _print(proving.as_json(report) if as_json else "\n".join(proving.tell(report)))
+        if published:
+            _say("Not published: it is not at rest." if report.exit_code == 2 else "Published: see /proof.")
+        sys.exit(report.exit_code)
 
 
 @main.command()

@@ -1,6 +1,6 @@
 """Who is buying what, and until when. Owns the lock: of all who want a ticket, exactly one has it.
 
-owns: orders, and a copy of each ticket
+owns: orders, a copy of each ticket, how often buyers were told no, and the published proofs
 publishes: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded
 listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete, PaymentAuthorized, PaymentFailed, PaymentCreated,
     PaymentUncollected, PaymentRefunded
@@ -9,7 +9,16 @@ listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete
 from admitone.kit.service import Service
 from admitone.orders.figures import FIGURES
 from admitone.orders.handlers import handlers
-from admitone.orders.jobs import sweep_overdue_orders
+from admitone.orders.jobs import sweep_overdue_orders, write_down_refusals
 from admitone.orders.routes import ROUTES
+from admitone.orders.tally import Tally
 
-service = Service(name="orders", prefix="/api/orders", routes=ROUTES, handlers=handlers, jobs=(sweep_overdue_orders,), figures=FIGURES)
+service = Service(
+    name="orders",
+    prefix="/api/orders",
+    routes=ROUTES,
+    handlers=handlers,
+    jobs=(sweep_overdue_orders, write_down_refusals),
+    figures=FIGURES,
+    provides={"tally": lambda _settings, _db: Tally()},
+)

@@ -1,16 +1,19 @@
 """What orders does by itself."""
 
 import asyncio
+import contextlib
 
 from admitone.kit.config import Settings
 from admitone.kit.db import TRANSIENT, Database
 from admitone.kit.log import log
 from admitone.orders import commands
+from admitone.orders.tally import Tally
 
 SWEEP_SECONDS = 30
+COUNT_SECONDS = 5
 
 
-async def sweep_overdue_orders(db: Database, _settings: Settings) -> None:
+async def sweep_overdue_orders(db: Database, _settings: Settings, tally: Tally) -> None:
     """Every 30 s, end what is overdue: so losing expiration only delays."""
     while True:
         try:
@@ -21,3 +24,15 @@ async def sweep_overdue_orders(db: Database, _settings: Settings) -> None:
         except TRANSIENT as error:
             log.warning("the sweep will be made again", error=repr(error))
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def write_down_refusals(db: Database, _settings: Settings, tally: Tally) -> None:
+    """Every few seconds, and when the service stops, add what was counted to the database."""
+    try:
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            with contextlib.suppress(*TRANSIENT):  # It is counted still, and written down the next time.
+                await tally.write_down(db)
+    finally:
+        with contextlib.suppress(*TRANSIENT):
+            await tally.write_down(db)

@@ -1,5 +1,6 @@
 """Every SQL statement of orders. Each decides by itself, and answers by what it returns."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import msgspec
 from admitone.events import PaymentCreated, PaymentFailed, PaymentUncollected, TicketEvent
 from admitone.kit.db import Tx
 from admitone.kit.paging import after
-from admitone.orders.model import Chapter, Order, TicketCopy
+from admitone.orders.model import Chapter, Order, Proof, Refusal, TicketCopy
 
 
 async def one_at_a_time(tx: Tx, user_id: UUID) -> None:
@@ -266,3 +267,24 @@ async def of_user(tx: Tx, user_id: UUID, limit: int, cursor: str | None) -> list
         created_at,
         limit + 1,
     )
+
+
+async def add_refusals(tx: Tx, counted: Mapping[Refusal, int]) -> None:
+    await tx.run(
+        """
+        INSERT INTO refusals AS known (reason, times) SELECT * FROM unnest($1::text[], $2::bigint[]) ORDER BY 1
+        ON CONFLICT (reason) DO UPDATE SET times = known.times + excluded.times
+        """,
+        list(counted),
+        list(counted.values()),
+    )
+
+
+async def publish(tx: Tx, proof: Proof) -> None:
+    """Everybody may read it from now on; the older ones are kept."""
+    await tx.run("INSERT INTO proofs (checked_at, proof) VALUES ($1, $2)", proof.checked_at, msgspec.to_builtins(proof))
+
+
+async def newest_proof(tx: Tx) -> Proof | None:
+    proof = await tx.value("SELECT proof FROM proofs ORDER BY proof_id DESC LIMIT 1")
+    return msgspec.convert(proof, Proof) if proof is not None else None

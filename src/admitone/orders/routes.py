@@ -10,6 +10,7 @@ from admitone.kit.db import Database
 from admitone.kit.documented import documented
 from admitone.kit.idempotency import once
 from admitone.kit.paging import LINK, Page, links
+from admitone.kit.problem import Problem
 from admitone.kit.session import User
 from admitone.kit.web import AnyRequest, eventually, read, read_query
 from admitone.orders import commands, repository
@@ -23,6 +24,8 @@ from admitone.orders.model import (
     OrderForm,
     OrderNotFound,
     OrderView,
+    Proof,
+    ProofNotFound,
     TicketSold,
     TicketTaken,
     TicketUnknown,
@@ -30,6 +33,7 @@ from admitone.orders.model import (
     TimeIsUp,
     TooManyOpenOrders,
 )
+from admitone.orders.tally import Tally
 
 
 @documented(
@@ -39,7 +43,7 @@ from admitone.orders.model import (
     refuses=(TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice, TooManyOpenOrders),
 )
 @post("/")
-async def create_order(request: AnyRequest, db: Database, settings: Settings, user: User) -> Response[Any]:
+async def create_order(request: AnyRequest, db: Database, settings: Settings, user: User, tally: Tally) -> Response[Any]:
     """Lock a ticket, to pay for it in time.
 
     With `price` the order is refused if the ticket costs something else by now. What is under way, as a ticket that was just listed,
@@ -56,8 +60,12 @@ async def create_order(request: AnyRequest, db: Database, settings: Settings, us
 
             return await once(tx, request, user, act)
 
-    # A ticket that was just listed, or a price that was just changed, may be on its way to us.
-    return await eventually(db, attempt, TicketUnknown, AnotherPrice)
+    try:
+        # A ticket that was just listed, or a price that was just changed, may be on its way to us.
+        return await eventually(db, attempt, TicketUnknown, AnotherPrice)
+    except Problem as refusal:
+        tally.count(refusal)
+        raise
 
 
 @documented(query=Page, answers={200: list[OrderView]}, gives_headers=LINK)
@@ -69,6 +77,17 @@ async def my_orders(request: AnyRequest, db: Database, user: User) -> Response[l
         found = await repository.of_user(tx, user.id, page.limit, page.cursor)
     orders = [OrderView.of(order, tx.now) for order in found[: page.limit]]
     return Response(orders, headers=links(request, found, page.limit, lambda order: (order.created_at, order.order_id)))
+
+
+@documented(answers={200: Proof}, refuses=(ProofNotFound,))
+@get("/proof")
+async def show_proof(db: Database) -> Proof:
+    """What the last published check of the whole marketplace has found. Anybody may read it."""
+    async with db.reading() as tx:
+        proof = await repository.newest_proof(tx)
+    if proof is None:
+        raise ProofNotFound
+    return proof
 
 
 @documented(answers={200: OrderView}, refuses=(OrderNotFound,))
@@ -122,4 +141,4 @@ async def cancel_order(order_id: UUID, db: Database, user: User) -> None:
         await commands.cancel_by_buyer(tx, order_id, user.id)
 
 
-ROUTES = (create_order, my_orders, show_order, show_history, extend_order, cancel_order)
+ROUTES = (create_order, my_orders, show_proof, show_order, show_history, extend_order, cancel_order)
