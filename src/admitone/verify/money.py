@@ -42,7 +42,11 @@ class Money:
 
     def __init__(self, evidence: Evidence, i8: Line, i9: Line) -> None:
         self.evidence = evidence
-        self.line = Line(name="I2", claim="captured minus refunded is the price of a complete order, and nothing of any other")
+        self.line = Line(
+            name="I2",
+            claim="captured minus refunded is the price of a complete order, and nothing of any other",
+            counted=Counter(charges=0),
+        )
         self.i8, self.i9 = i8, i9
         self.has_books = TEST_PROCESSOR in evidence.databases
         self.elsewhere = 0
@@ -210,7 +214,9 @@ class Money:
         if not self.has_books:
             self.line.notes.append("no books of the test processor are here: what a processor holds was not compared")
         if self.elsewhere:
-            self.line.notes.append(f"{self.elsewhere:,} charges are at Stripe, whose own books were not compared")
+            self.line.notes.append(
+                f"{self.elsewhere:,} {'charge is' if self.elsewhere == 1 else 'charges are'} at Stripe, whose own books were not compared"
+            )
 
 
 async def one_effect(evidence: Evidence) -> Line:

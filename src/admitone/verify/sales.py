@@ -45,6 +45,7 @@ class Sales:
         self.i1 = Line(name="I1", claim="at most one live order per ticket, at any time")
         self.i3 = Line(name="I3", claim="orders move only forward, their versions by one")
         self.i4 = Line(name="I4", claim="no order expires before its time, and none outlives it")
+        self.i4.counted.update({"expired orders": 0, "open orders": 0})
         self.i5 = Line(name="I5", claim="each ticket is held by its live order or by nobody, and its locks only rise")
         self.i6 = Line(name="I6", claim="the price of an order is the ticket's, and frozen while it is locked")
         self.i8 = Line(name="I8", claim="every row is what the events about it add up to, in whatever order")
