@@ -168,7 +168,7 @@ async def history(them: Ensemble, books: Connection) -> dict[str, UUID]:
     await them.play()
 
     held = await it.buys(fifth)
-    made = {
+    return {
         "for_sale": for_sale,
         "ticket": front,
         "held_ticket": fifth,
@@ -185,7 +185,6 @@ async def history(them: Ensemble, books: Connection) -> dict[str, UUID]:
         "buyer": BUYER,
         "nobody": uuid4(),
     }
-    return made
 
 
 async def carried(databases: dict[str, Connection]) -> list[Stored]:

@@ -106,7 +106,8 @@ BREAKS = {
     ),
     "an order that expired too early": Break(
         "I4", "orders",
-        "UPDATE outbox SET created_at = created_at - interval '10 minutes' WHERE event = 'OrderCancelled' AND data ->> 'order_id' = '{expired}'",
+        "UPDATE outbox SET created_at = created_at - interval '10 minutes'"
+        " WHERE event = 'OrderCancelled' AND data ->> 'order_id' = '{expired}'",
         "order {expired} was cancelled as expired at 2026-06-01 12:11:00+00:00, and its time is over at 2026-06-01T12:20:30Z",
     ),
     "a deadline that was moved": Break(
@@ -127,7 +128,9 @@ BREAKS = {
         "ticket {held_ticket} is locked until",
     ),
     "a token that is forgotten": Break(
-        "I5", "tickets", "UPDATE tickets SET lock = 0 WHERE ticket_id = '{ticket}'", "remembers token 0, and the highest of its orders is 1",
+        "I5", "tickets",
+        "UPDATE tickets SET lock = 0 WHERE ticket_id = '{ticket}'",
+        "remembers token 0, and the highest of its orders is 1",
     ),
     "a lock that a late event has stolen": Break(
         "I5", "tickets",
@@ -136,7 +139,9 @@ BREAKS = {
         "was given to order {expired} in version 5 by token 1, after token 1",
     ),
     "an order that was never confirmed": Break(
-        "I5", "orders", "UPDATE orders SET status = 'created' WHERE order_id = '{held}'", "order {held} has its ticket {held_ticket}, and was never told",
+        "I5", "orders",
+        "UPDATE orders SET status = 'created' WHERE order_id = '{held}'",
+        "order {held} has its ticket {held_ticket}, and was never told",
     ),
     "a price that was changed while it was locked": Break(
         "I6", "tickets",
@@ -145,7 +150,8 @@ BREAKS = {
     ),
     "a seller that is another": Break(
         "I6", "tickets",
-        "UPDATE outbox SET data = data || '{{\"seller_id\": \"{nobody}\"}}' WHERE event = 'TicketUpdated' AND data ->> 'ticket_id' = '{for_sale}'",
+        "UPDATE outbox SET data = data || '{{\"seller_id\": \"{nobody}\"}}'"
+        " WHERE event = 'TicketUpdated' AND data ->> 'ticket_id' = '{for_sale}'",
         "seller_id changed with version 2",
     ),
     "an order over a price that the ticket never had": Break(
@@ -193,7 +199,9 @@ BREAKS = {
         "the copy of ticket {for_sale} in orders differs in price_cents",
     ),
     "a timer that is armed still": Break(
-        "I9", "expiration", "UPDATE timers SET due = now() + interval '1 year' WHERE order_id = '{sold}'", "the timer of order {sold} is of version 3, due",
+        "I9", "expiration",
+        "UPDATE timers SET due = now() + interval '1 year' WHERE order_id = '{sold}'",
+        "the timer of order {sold} is of version 3, due",
     ),
     "a purchase of somebody else": Break(
         "I9", "tickets", "UPDATE purchases SET user_id = '{nobody}' WHERE order_id = '{sold}'",
@@ -209,7 +217,8 @@ BREAKS = {
     ),
     "two keys for one order": Break(
         "I12", "orders",
-        "INSERT INTO idempotency SELECT user_id, route, 'again', body_hash, created_at, status, body FROM idempotency WHERE body ->> 'id' = '{sold}'",
+        "INSERT INTO idempotency SELECT user_id, route, 'again', body_hash, created_at, status, body"
+        " FROM idempotency WHERE body ->> 'id' = '{sold}'",
         "orders: {sold} is the effect of 2 keys",
     ),
     "two live charges of an order": Break(

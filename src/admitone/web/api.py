@@ -98,6 +98,48 @@ class Attempt(msgspec.Struct, frozen=True, rename="camel"):
     """Where the buyer confirms the payment at the bank, while it waits for that."""
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """One thing that must always hold, and what was found of it."""
+
+    name: str
+    claim: str
+    counted: str
+    violations: int
+
+
+class GivenBack(msgspec.Struct, frozen=True):
+    """Money that somebody has again, and why."""
+
+    why: str
+    times: int
+    amount: Decimal
+    currency: str
+
+
+class Proof(msgspec.Struct, frozen=True, rename="camel"):
+    """What the last published check has found."""
+
+    checked_at: datetime
+    command: str
+    tickets: int
+    orders: int
+    refused: dict[str, int]
+    sold: int
+    double_sales: int
+    given_back: list[GivenBack]
+    parked: int
+    claims: list[Claim]
+
+    @property
+    def refusals(self) -> int:
+        return sum(self.refused.values())
+
+    @property
+    def attempts(self) -> int:
+        """To buy."""
+        return self.orders + self.refusals
+
+
 class Page(msgspec.Struct, Generic[Item], frozen=True):
     """A part of a list, and where the next part begins."""
 
@@ -198,6 +240,10 @@ class Api:
     async def extend(self, order_id: UUID) -> None:
         """More time to pay; a second time changes nothing."""
         await self._call("POST", f"/api/orders/{order_id}/extension", {})
+
+    async def proof(self) -> Proof:
+        """What the last published check has found; refused with a 404 where nothing was published yet."""
+        return _read(await self._call("GET", "/api/orders/proof"), Proof)
 
     async def cancel(self, order_id: UUID) -> None:
         await self._call("DELETE", f"/api/orders/{order_id}")

@@ -6,7 +6,7 @@ from litestar.handlers import BaseRouteHandler
 
 from admitone.kit.problem import ForeignOrigin
 from admitone.kit.web import SAFE_METHODS
-from admitone.web import account, browsing, buying, selling, watching
+from admitone.web import account, browsing, buying, proof, selling, watching
 from admitone.web.static import static_file
 from admitone.web.visitor import DEPENDENCIES
 
@@ -26,7 +26,7 @@ def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler
 
 PAGES = Router(
     path="/",
-    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES, *watching.ROUTES],
+    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES, *watching.ROUTES, *proof.ROUTES],
     dependencies=DEPENDENCIES,
     guards=[not_from_another_site],
 )

@@ -74,6 +74,7 @@ templates = Environment(
 templates.filters |= {
     "money": money,
     "moment": wording.moment,
+    "day_and_time": wording.day_and_time,
     "time_left": wording.time_left,
     "order_state": wording.order_state,
     "sellers_share": wording.sellers_share_of,
@@ -97,6 +98,8 @@ templates.globals |= {
     "fee_in_words": wording.fee_in_words,
     "shares": wording.shares,
     "shares_in_words": wording.SHARES,
+    "refusals": wording.REFUSALS,
+    "given_back": wording.GIVEN_BACK,
     "free_again_in": wording.free_again_in,
     "new_key": new_key,
     "milliseconds": wording.milliseconds,

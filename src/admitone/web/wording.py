@@ -27,6 +27,23 @@ REASONS_IN_A_WORD = {
     "withdrawn": "withdrawn by the seller",
     "payment_failed": "card declined",
 }
+REFUSALS = {
+    "taken": "somebody else was paying for the ticket at that moment",
+    "sold": "the ticket was sold",
+    "another_price": "the price had changed since the page was opened",
+    "too_many_open": "the buyer had too many unpaid orders already",
+    "withdrawn": "the seller had withdrawn the ticket",
+}
+"""Why a click on Buy was told no."""
+GIVEN_BACK = {
+    "refunded": "a sale was undone; its ticket stays sold",
+    "relisted": "a sale was undone; its ticket was for sale again",
+    "by_buyer": "approved by the bank when the buyer had given the ticket back",
+    "expired": "approved by the bank when the time to pay was over",
+    "price_changed": "approved by the bank when the seller had changed the ticket",
+    "withdrawn": "approved by the bank when the seller had withdrawn the ticket",
+    "payment_failed": "approved by the bank when the card had been declined three times",
+}
 TEST_CARDS = {
     "4242 4242 4242 4242": "pays",
     "4000 0000 0000 0002": "is declined",
@@ -59,6 +76,12 @@ def moment(at: datetime, now: datetime) -> str:
     """When something happened: the time in UTC; the day, too, when that is another one."""
     at, now = at.astimezone(UTC), now.astimezone(UTC)
     return f"{at:%H:%M}" if at.date() == now.date() else f"{at.day} {at:%B}, {at:%H:%M}"
+
+
+def day_and_time(at: datetime) -> str:
+    """The whole of it, in UTC."""
+    at = at.astimezone(UTC)
+    return f"{at.day} {at:%B %Y} at {at:%H:%M} UTC"
 
 
 def time_left(seconds: float) -> str:
