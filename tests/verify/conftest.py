@@ -189,7 +189,7 @@ async def history(them: Ensemble, books: Connection) -> dict[str, UUID]:
 
 async def carried(databases: dict[str, Connection]) -> list[Stored]:
     """All that was said is in the stream, and on the record of all who listen."""
-    stream = []
+    stream: list[Stored] = []
     for owner in SERVICES_WITH_A_DATABASE:
         for row in await databases[owner].fetch("SELECT * FROM outbox ORDER BY id"):
             seq = len(stream) + 1

@@ -27,7 +27,6 @@ from admitone.kit.migrations import standing
 from admitone.kit.pulling import pulled
 from admitone.kit.relay import LOCK
 from admitone.local import Engines, EngineTrouble, only_run_in, settings_of_run
-from admitone.stream import BusUnreachable
 from admitone.verify.report import Aside, UnderWay
 
 BATCH = 1000
@@ -135,7 +134,7 @@ async def engines_of(settings: Settings, say: Callable[[str], None]) -> AsyncIte
 
 @contextlib.asynccontextmanager
 async def gathered(settings: Settings, note: Callable[[str], None]) -> AsyncIterator[Evidence]:
-    """The evidence of this moment. Raises WrongSettings, BusUnreachable, and what asyncpg raises for a database that is away.
+    """The evidence of this moment. Raises WrongSettings, EngineTrouble, and what asyncpg raises for a database that is away.
 
     First the stream is asked where it is, then all snapshots are taken: so each of them has what the stream had, and more.
     """
@@ -220,7 +219,7 @@ async def _bus(settings: Settings) -> AsyncIterator[Client]:
     try:
         await client.connect(url, name="admitone verify", connect_timeout=3, allow_reconnect=False, error_cb=nothing)
     except BUS_TROUBLE as error:
-        raise BusUnreachable("The event bus can't be reached, so what is in the stream can't be checked.") from error
+        raise EngineTrouble("The event bus can't be reached, so what is in the stream can't be checked.") from error
     try:
         yield client
     finally:
