@@ -60,7 +60,7 @@ class Market:
                 began=dict.fromkeys(self.databases, self.now),
                 at_work_since=self.at_work_since,
                 waiting=self.waiting,
-                last_seq=len(self.stream),
+                last_seq=self.stream[-1].seq,
                 messages=messages,
             )
         )

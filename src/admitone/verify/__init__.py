@@ -12,15 +12,16 @@ publishing what of it everybody may read, at /proof
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from admitone.kit.config import Settings
+from admitone.kit.config import SERVICES_WITH_A_DATABASE, Settings
 from admitone.verify.events import heard, in_the_stream, set_aside
 from admitone.verify.evidence import Evidence, engines_of, gathered
 from admitone.verify.money import Money, not_at_their_end, one_effect
 from admitone.verify.publishing import proof_of, publish
-from admitone.verify.report import Report, as_json, tell
+from admitone.verify.report import Report, UnderWay, as_json, tell
 from admitone.verify.sales import Sales
 
 __all__ = ["as_json", "check", "progress", "tell", "verify"]
@@ -41,15 +42,30 @@ async def verify(
         deadline = asyncio.get_running_loop().time() + wait_seconds
         while True:
             async with gathered(reachable, note) as evidence:
-                report = await check(evidence)
-                proof = await proof_of(evidence, report, published_as) if published_as and report.exit_code != 2 else None
-                nobody_runs = not evidence.at_work_since
-            if proof is not None:
-                await publish(reachable, proof)
-            left = deadline - asyncio.get_running_loop().time()
-            if not report.under_way or left <= 0 or nobody_runs:
+                left = deadline - asyncio.get_running_loop().time()
+                last = left <= 0 or not evidence.at_work_since  # What nobody runs comes to no rest.
+                report = await check(evidence) if last or not await _glance(evidence) else None
+                proof = await proof_of(evidence, report, published_as) if published_as and report and report.exit_code != 2 else None
+            if report is not None and (last or not report.under_way):
+                if proof is not None:
+                    await publish(reachable, proof)
                 return report
-            await asyncio.sleep(min(left, LOOK_AGAIN_SECONDS))
+            note("waiting until all is at rest")
+            await asyncio.sleep(min(max(left, 0), LOOK_AGAIN_SECONDS))
+
+
+async def _glance(evidence: Evidence) -> UnderWay:
+    """What can be seen to be under way without reading everything."""
+    said = {
+        name: await evidence.databases[name].fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+        for name in SERVICES_WITH_A_DATABASE
+    }
+    return UnderWay(
+        unpublished=Counter(said),
+        unheard=Counter(evidence.waiting),
+        payments=await not_at_their_end(evidence),
+        overdue=await _overdue(evidence),
+    )
 
 
 async def check(evidence: Evidence) -> Report:

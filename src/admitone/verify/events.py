@@ -56,11 +56,10 @@ async def heard(evidence: Evidence, line: Line) -> None:
         evidence.rows(
             listener,
             """
-            SELECT event_id, handled_at FROM inbox UNION ALL
-            SELECT event_id, NULL FROM parked WHERE event_id NOT IN (SELECT event_id FROM inbox) UNION ALL
-            SELECT event_id, NULL FROM dropped WHERE event_id NOT IN (SELECT event_id FROM inbox)
-                AND event_id NOT IN (SELECT event_id FROM parked)
-            ORDER BY event_id
+            SELECT event_id, max(handled_at) AS handled_at FROM (
+                SELECT event_id, handled_at FROM inbox UNION ALL
+                SELECT event_id, NULL FROM parked UNION ALL SELECT event_id, NULL FROM dropped) AS known
+            GROUP BY event_id ORDER BY event_id
             """,
             what="events heard",
         )
@@ -76,10 +75,11 @@ async def heard(evidence: Evidence, line: Line) -> None:
         if row["seq"] is None:
             evidence.under_way.unpublished[owner] += 1
             continue
+        since = row["seq"] > evidence.last_seq  # Said between the snapshots: who has heard it may have a younger one than others.
         for listener in keep_record(row["event"]):
-            if records.get(listener) is not None:
+            if records[listener] is not None and not since:
                 line.counted["hearings"] += 1
-            elif row["seq"] > evidence.last_seq or evidence.waiting[listener]:
+            elif since or evidence.waiting[listener]:
                 evidence.under_way.unheard[listener] += 1
             else:
                 line.broken(f"{listener} has never heard {owner}'s {row['event']} {event_id}, and nothing waits for it any more")

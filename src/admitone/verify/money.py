@@ -210,7 +210,7 @@ class Money:
 
     def _notes(self) -> None:
         if not self.evidence.at_rest:
-            self.line.notes.append("charges are compared with the ledger alone: the rest needs everything at rest")
+            self.line.notes.append("charges were compared with the ledger alone: the rest needs everything at rest")
         if not self.has_books:
             self.line.notes.append("no books of the test processor are here: what a processor holds was not compared")
         if self.elsewhere:

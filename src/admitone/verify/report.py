@@ -23,6 +23,8 @@ class Line(Struct, kw_only=True):
     """The first of the rows that break it."""
     notes: list[str] = field(default_factory=list)
     """What was not compared, and what is no violation but worth knowing."""
+    checked: bool = True
+    """False for what needs everything at rest, where it is not."""
 
     def broken(self, row: str) -> None:
         """One more violation; the row says which, in a sentence that goes on in small letters."""
@@ -39,7 +41,7 @@ class UnderWay(Struct, kw_only=True):
     unheard: Counter[str] = field(default_factory=Counter)
     """Service -> events that it is still to hear."""
     payments: int = 0
-    """Not at their end: to be resolved, captured, voided or given back."""
+    """Not at their end: to be resolved, captured, voided or refunded."""
     overdue: int = 0
     """Orders and timers whose time is over."""
 
@@ -93,6 +95,8 @@ def _many(number: int, noun: str) -> str:
 
 def told(line: Line) -> str:
     """What was counted, in a few words."""
+    if not line.checked:
+        return "not checked, which needs everything at rest"
     counts = [f"{number:,} {noun.removesuffix('s') if number == 1 else noun}" for noun, number in line.counted.items()]
     return ", ".join([*counts, f"{_many(line.violations, 'violation')}"])
 
@@ -101,7 +105,8 @@ def tell(report: Report) -> list[str]:
     """For a terminal."""
     lines = []
     for line in report.lines:
-        lines.append(f"{'BAD' if line.violations else 'ok':<3}  {line.name:<3}  {line.claim}: {told(line)}")
+        state = "BAD" if line.violations else "ok" if line.checked else "--"
+        lines.append(f"{state:<3}  {line.name:<3}  {line.claim}: {told(line)}")
         lines += [f"{'':>10}{row}" for row in line.rows]
         if line.violations > len(line.rows):
             lines.append(f"{'':>10}and {line.violations - len(line.rows):,} more")
