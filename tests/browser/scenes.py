@@ -60,6 +60,12 @@ async def a_page_that_is_not_there(house: House, begin: Begin) -> None:
 
 
 @scene
+async def the_proof(house: House, begin: Begin) -> None:
+    house.admitone("verify", "--publish")  # Whatever it finds here.
+    await (await begin()).opens("/proof")
+
+
+@scene
 async def sign_up(house: House, begin: Begin) -> None:
     await (await begin()).opens("/signup")
 

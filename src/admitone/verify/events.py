@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Record
 
 from admitone.kit.config import SERVICES_WITH_A_DATABASE
-from admitone.kit.event import Message
+from admitone.kit.event import CATALOGUE, Message
 from admitone.verify.evidence import Evidence, Stored, ids_in, keep_record, side_by_side
 from admitone.verify.report import MOST_ROWS, Aside, Line
 
@@ -65,24 +65,28 @@ async def heard(evidence: Evidence, line: Line) -> None:
         )
         for listener in listening
     ]
+    who_hears = {event: [listening.index(name) for name in keep_record(event)] for event in CATALOGUE}
+    events = hearings = 0
     async for event_id, found in side_by_side(*said, *known):
-        rows, records = found[: len(owners)], dict(zip(listening, found[len(owners) :], strict=True))
-        owner, row = next(((owner, row) for owner, row in zip(owners, rows, strict=True) if row is not None), ("", None))
-        if row is None:
-            _nobody_said(evidence, line, event_id, records)
+        owner = next((owner for owner, row in zip(owners, found, strict=False) if row is not None), None)
+        if owner is None:
+            _nobody_said(evidence, line, event_id, dict(zip(listening, found[len(owners) :], strict=True)))
             continue
-        line.counted["events"] += 1
-        if row["seq"] is None:
+        events += 1
+        row = found[owners.index(owner)]
+        seq = row["seq"]
+        if seq is None:
             evidence.under_way.unpublished[owner] += 1
             continue
-        since = row["seq"] > evidence.last_seq  # Said between the snapshots: who has heard it may have a younger one than others.
-        for listener in keep_record(row["event"]):
-            if records[listener] is not None and not since:
-                line.counted["hearings"] += 1
-            elif since or evidence.waiting[listener]:
-                evidence.under_way.unheard[listener] += 1
+        since = seq > evidence.last_seq  # Said between the snapshots: who has heard it may have a younger one than others.
+        for number in who_hears.get(row["event"], ()):
+            if found[len(owners) + number] is not None and not since:
+                hearings += 1
+            elif since or evidence.waiting[listening[number]]:
+                evidence.under_way.unheard[listening[number]] += 1
             else:
-                line.broken(f"{listener} has never heard {owner}'s {row['event']} {event_id}, and nothing waits for it any more")
+                line.broken(f"{listening[number]} has never heard {owner}'s {row['event']} {event_id}, and nothing waits for it any more")
+    line.counted.update(events=events, hearings=hearings)
     for listener, waiting in evidence.waiting.items():
         # Also what is in the stream again, or by no hand of ours, and what comes too early.
         evidence.under_way.unheard[listener] = max(evidence.under_way.unheard[listener], waiting)
@@ -167,25 +171,22 @@ async def in_the_stream(evidence: Evidence) -> Line:
     unmatched: list[Stored] = []
     async for message in evidence.messages():
         line.counted["messages"] += 1
-        rows = {owner: await log.up_to(message.seq, first_seq) for owner, log in logs.items()}
-        matched = False
-        for owner, row in rows.items():
-            if row is None:
-                continue
-            if str(row["event_id"]) != message.id:
-                logs[owner].found_elsewhere(row)
-                continue
-            matched = True
+        if line.counted["messages"] % BATCH == 0:
+            evidence.note(f"{line.counted['messages']:,} messages of the stream")
+        owner = message.subject.split(".", 2)[1]
+        row = await logs[owner].up_to(message.seq, first_seq) if owner in logs else None
+        if row is not None and str(row["event_id"]) == message.id:
             logs[owner].stands()
             if not _says(message, owner, row):
                 line.broken(f"message {message.seq} does not say what {owner}'s {row['event']} {row['event_id']} says")
-        if not matched and message.seq <= evidence.last_seq:
+            continue
+        if row is not None:
+            logs[owner].found_elsewhere(row)
+        if message.seq <= evidence.last_seq:
             unmatched.append(message)
         if len(unmatched) >= BATCH:
             await _look_for(evidence, unmatched, line)
             unmatched = []
-        if line.counted["messages"] % BATCH == 0:
-            evidence.note(f"{line.counted['messages']:,} messages of the stream")
     await _look_for(evidence, unmatched, line)
     for owner, log in logs.items():
         await log.up_to(1 << 62, first_seq)

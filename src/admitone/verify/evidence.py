@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from heapq import heapify, heappop, heapreplace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -89,13 +90,22 @@ class Evidence:
 async def side_by_side(*streams: AsyncIterator[Record]) -> AsyncIterator[tuple[Any, list[Any]]]:
     """The rows of several streams that have the same first column, which each of them is sorted by; None where one has none."""
     heads = [await anext(stream, None) for stream in streams]
-    while keys := [head[0] for head in heads if head is not None]:
-        key = min(keys)
-        at_key = [head if head is not None and head[0] == key else None for head in heads]
+    keys = [(head[0], number) for number, head in enumerate(heads) if head is not None]
+    heapify(keys)
+    while keys:
+        key, _ = keys[0]
+        at_key: list[Any] = [None] * len(streams)
+        while keys and keys[0][0] == key:
+            number = keys[0][1]
+            if at_key[number] is not None:
+                break  # It has two of them: the second is shown by itself.
+            at_key[number] = heads[number]
+            heads[number] = following = await anext(streams[number], None)
+            if following is None:
+                heappop(keys)
+            else:
+                heapreplace(keys, (following[0], number))
         yield key, at_key
-        for number, head in enumerate(at_key):
-            if head is not None:
-                heads[number] = await anext(streams[number], None)
 
 
 def keep_record(event: str) -> Sequence[str]:
