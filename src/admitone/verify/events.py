@@ -20,7 +20,7 @@ async def set_aside(evidence: Evidence) -> Line:
     line = Line(name="I13", claim="every event is handled, or parked where everybody can see it")
     ids: set[UUID] = set()
     for service in SERVICES_WITH_A_DATABASE:
-        parked = dropped = 0
+        parked = dropped = handled = 0
         async for row in evidence.rows(
             service,
             """
@@ -28,14 +28,16 @@ async def set_aside(evidence: Evidence) -> Line:
             FROM parked UNION ALL SELECT event_id, event, message, true, false FROM dropped
             """,
         ):
-            parked, dropped = parked + (not row["dropped"]), dropped + row["dropped"]
-            if row["handled"]:
-                line.broken(f"{service} has handled {row['event']} {row['event_id']}, and has parked it as well")
+            parked, dropped, handled = parked + (not row["dropped"]), dropped + row["dropped"], handled + row["handled"]
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 ids |= ids_in(msgspec.json.decode(row["message"], type=Message).data)
         line.counted["parked"] += parked
         if parked:
             line.notes.append(f"{service} has parked {parked:,}: `admitone parked` shows them")
+        if handled:
+            line.notes.append(
+                f"{service} has handled {handled:,} of them since, when they came again: `admitone parked replay --all` says so"
+            )
         if dropped:
             line.notes.append(f"of {service}, somebody has dropped {dropped:,}")
     if ids:
