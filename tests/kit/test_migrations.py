@@ -122,7 +122,12 @@ async def test_an_update_keeps_every_order_and_gives_it_its_seller(engines: Engi
         await then.holds("orders", **order, **paid | {"order_id": C, "ticket_id": ANOTHER_TICKET})
         before = await then.rows("SELECT * FROM orders ORDER BY order_id")
 
-        assert await then.is_updated() == ["kit/0002_dropped.sql", "orders/0002_refunds.sql", "orders/0003_history.sql"]
+        assert await then.is_updated() == [
+            "kit/0002_dropped.sql",
+            "orders/0002_refunds.sql",
+            "orders/0003_history.sql",
+            "orders/0004_proof.sql",
+        ]
         after = await then.rows("SELECT * FROM orders ORDER BY order_id")
         assert [{name: row[name] for name in before[0]} for row in after] == before
         found = {row.order_id: row for row in (Order(**row) for row in after)}

@@ -174,7 +174,7 @@ async def in_the_stream(evidence: Evidence) -> Line:
     async for message in evidence.messages():
         line.counted["messages"] += 1
         if line.counted["messages"] % BATCH == 0:
-            evidence.note(f"{line.counted['messages']:,} messages of the stream")
+            evidence.note(f"the stream: {line.counted['messages']:,} messages")
         owner = message.subject.split(".", 2)[1]
         row = await logs[owner].up_to(message.seq, first_seq) if owner in logs else None
         if row is not None and str(row["event_id"]) == message.id:

@@ -84,7 +84,7 @@ class Evidence:
             for row in batch:
                 yield row
             number += len(batch)
-            self.note(f"{number:,} {what} of {database}")
+            self.note(f"{database}: {number:,} {what}")
 
 
 async def side_by_side(*streams: AsyncIterator[Record]) -> AsyncIterator[tuple[Any, list[Any]]]:
