@@ -14,13 +14,21 @@ async def ring_timers(db: Database, _settings: Settings) -> None:
     while True:
         committed = db.committed.next()
         try:
-            async with db.reading() as tx:
-                due = await repository.next_due(tx)
-            wait = (due - tx.now).total_seconds() if due is not None else LONGEST_SLEEP_SECONDS
-            if wait <= 0:
-                async with db.transaction() as tx:
-                    await commands.ring_due_timers(tx, tx.now)
-            else:
-                await happened(committed, min(wait, LONGEST_SLEEP_SECONDS))
+            wait = await ring_or_wait(db)
+            if wait is None or wait > 0:
+                await happened(committed, LONGEST_SLEEP_SECONDS if wait is None else min(wait, LONGEST_SLEEP_SECONDS))
         except TRANSIENT:
             await asyncio.sleep(0.5)
+
+
+async def ring_or_wait(db: Database) -> float | None:
+    """Ring what is due; otherwise, in how many seconds the next timer will be, and None where there is none."""
+    async with db.reading() as tx:
+        due = await repository.next_due(tx)
+    if due is None:
+        return None
+    wait = (due - tx.now).total_seconds()
+    if wait <= 0:
+        async with db.transaction() as tx:
+            await commands.ring_due_timers(tx, tx.now)
+    return max(wait, 0.0)

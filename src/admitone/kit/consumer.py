@@ -41,7 +41,7 @@ class Consumer:
                 async with pulled(self.bus.client, self.bus.stream, self._config()) as batches:
                     async for batch in batches:
                         try:
-                            await self._handle_batch(batch)
+                            await self.handle_batch(batch)
                         finally:
                             speak_for_nobody()
             except TRANSIENT + BUS_TROUBLE as error:
@@ -65,7 +65,7 @@ class Consumer:
             filter_subjects=sorted(subject(event) for event in self.handlers.by_event),
         )
 
-    async def _handle_batch(self, batch: list[Msg]) -> None:
+    async def handle_batch(self, batch: list[Msg]) -> None:
         """In order and in one transaction. When one event of it fails, all is taken back and each is taken by itself."""
         try:
             async with self.db.transaction() as tx:

@@ -44,13 +44,19 @@ class Relay:
             try:
                 async with self._as_the_only_one() as connection:
                     while True:
-                        await self._once(connection)
+                        emitted = self.db.emitted.next()
+                        if not await self.once(connection):
+                            await happened(emitted, POLL_SECONDS)
             except TRANSIENT + BUS_TROUBLE as error:
-                self.bus.complain(error)
-                if isinstance(error, nats.js.errors.NoStreamResponseError | nats.js.errors.NotFoundError):
-                    await self.bus.ensure_stream()
-                    self.bus.age += 1
+                await self.recover(error)
                 await asyncio.sleep(0.25)
+
+    async def recover(self, error: Exception) -> None:
+        """Where the stream is gone, make it again; whatever it had is then to be published again."""
+        self.bus.complain(error)
+        if isinstance(error, nats.js.errors.NoStreamResponseError | nats.js.errors.NotFoundError):
+            await self.bus.ensure_stream()
+            self.bus.age += 1
 
     @contextlib.asynccontextmanager
     async def _as_the_only_one(self) -> AsyncIterator[Connection]:
@@ -75,14 +81,14 @@ class Relay:
         finally:
             connection.terminate()
 
-    async def _once(self, connection: Connection) -> None:
+    async def once(self, connection: Connection) -> bool:
+        """Repair the stream where that may be needed, and publish what waits, up to a hundred events; whether there was anything."""
         await self._look_after_stream()
         if self._repaired_age != self.bus.age:
             age = self.bus.age
             self._stream_created = await self.bus.stream_created()
             await repair(connection, self.bus.stream, self.db.service)
             self._repaired_age = age
-        emitted = self.db.emitted.next()
         rows = await connection.fetch("SELECT * FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1", BATCH)
         published: list[tuple[int, int]] = []
         try:
@@ -94,8 +100,7 @@ class Relay:
         finally:
             if published:
                 await self._mark(connection, published)
-        if not rows:
-            await happened(emitted, POLL_SECONDS)
+        return bool(rows)
 
     async def _look_after_stream(self) -> None:
         """Every few seconds: is it still the stream that we know? Somebody may have made it anew while we were connected."""

@@ -17,13 +17,18 @@ async def sweep_overdue_orders(db: Database, _settings: Settings, tally: Tally) 
     """Every 30 s, end what is overdue: so losing expiration only delays."""
     while True:
         try:
-            async with db.transaction() as tx:
-                swept = await commands.expire_overdue(tx, tx.now)
-            if swept:
-                log.warning("orders were overdue and are cancelled by the sweep", orders=swept)
+            await sweep(db)
         except TRANSIENT as error:
             log.warning("the sweep will be made again", error=repr(error))
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep(db: Database) -> None:
+    """Once."""
+    async with db.transaction() as tx:
+        swept = await commands.expire_overdue(tx, tx.now)
+    if swept:
+        log.warning("orders were overdue and are cancelled by the sweep", orders=swept)
 
 
 async def write_down_refusals(db: Database, _settings: Settings, tally: Tally) -> None:

@@ -20,28 +20,33 @@ async def settle_charges(db: Database, _settings: Settings, gateway: Gateway) ->
     Each by itself, so many at once: a call that hangs holds up no other charge.
     """
     busy: set[UUID] = set()
-
-    async def one(charge: DueCharge) -> None:
-        try:
-            with going_back_to(charge.correlation_id):
-                await bring_on(db, gateway, charge)
-        except TRANSIENT as error:
-            log.warning("a charge is settled as soon as the engines are back", error=repr(error))
-        finally:
-            busy.discard(charge.charge_id)
-
     async with asyncio.TaskGroup() as group:
         while True:
             committed = db.committed.next()
             try:
-                async with db.reading() as tx:
-                    due = await repository.due(tx, tx.now)
+                for charge in await due_charges(db, busy):
+                    group.create_task(settle(db, gateway, charge, busy))
             except TRANSIENT as error:
                 log.warning("charges are settled as soon as the engines are back", error=repr(error))
-                due = []
                 await asyncio.sleep(1.0)
-            for charge in due:
-                if charge.charge_id not in busy and len(busy) < AT_ONCE:
-                    busy.add(charge.charge_id)
-                    group.create_task(one(charge))
             await happened(committed, 1.0)
+
+
+async def due_charges(db: Database, busy: set[UUID]) -> list[DueCharge]:
+    """What is to be settled now, as many as there are hands; those that are taken are busy from now on."""
+    async with db.reading() as tx:
+        due = await repository.due(tx, tx.now)
+    taken = [charge for charge in due if charge.charge_id not in busy][: AT_ONCE - len(busy)]
+    busy.update(charge.charge_id for charge in taken)
+    return taken
+
+
+async def settle(db: Database, gateway: Gateway, charge: DueCharge, busy: set[UUID]) -> None:
+    """One charge, as far as it goes today; then it is busy no more."""
+    try:
+        with going_back_to(charge.correlation_id):
+            await bring_on(db, gateway, charge)
+    except TRANSIENT as error:
+        log.warning("a charge is settled as soon as the engines are back", error=repr(error))
+    finally:
+        busy.discard(charge.charge_id)
