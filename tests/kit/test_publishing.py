@@ -184,6 +184,23 @@ async def test_a_relay_at_work_makes_a_stream_again_that_was_deleted(here: Excha
         assert await here.ids_in_the_stream() == everything
 
 
+async def test_what_goes_to_a_stream_that_was_just_made_anew_hides_no_loss(here: Exchange) -> None:
+    """Nobody was disconnected, so nobody was told: the next events take the numbers that others had in the stream before."""
+    async with here.own.db.pool.acquire() as connection:
+        relay = here.relay()
+        await here.emits(*orders(5))
+        assert await relay.once(connection)
+        assert not await relay.once(connection)  # It has had its look at the stream; the next is in five seconds.
+        await here.bus.stream.delete_stream(STREAM)
+        await here.bus.ensure_stream()
+        everything = await here.emits(*orders(6))
+        await relay.once(connection)
+        after_a_restart = here.relay()
+        while await after_a_restart.once(connection):
+            pass
+    assert sorted(await here.ids_in_the_stream()) == sorted(everything)
+
+
 async def test_after_a_reconnection_the_lost_goes_out_before_the_new(here: Exchange) -> None:
     async with here.at_work(here.relay()):
         await here.emits(*orders(5))

@@ -83,7 +83,8 @@ class Relay:
 
     async def once(self, connection: Connection) -> bool:
         """Repair the stream where that may be needed, and publish what waits, up to a hundred events; whether there was anything."""
-        await self._look_after_stream()
+        if self._stream_created is not None and time.monotonic() - self._looked_at > LOOK_AFTER_STREAM_SECONDS:
+            await self._look_after_stream()
         if self._repaired_age != self.bus.age:
             age = self.bus.age
             self._stream_created = await self.bus.stream_created()
@@ -98,16 +99,20 @@ class Relay:
                     break  # It may have landed on a stream that has just lost something: repair first, then send it again.
                 published.append((row["id"], seq))
         finally:
-            if published:
+            if published and await self._look_after_stream():
                 await self._mark(connection, published)
         return bool(rows)
 
-    async def _look_after_stream(self) -> None:
-        """Every few seconds: is it still the stream that we know? Somebody may have made it anew while we were connected."""
-        if time.monotonic() - self._looked_at > LOOK_AFTER_STREAM_SECONDS:
-            self._looked_at = time.monotonic()
-            if self._stream_created is not None and await self.bus.stream_created() != self._stream_created:
-                self.bus.age += 1
+    async def _look_after_stream(self) -> bool:
+        """Whether it is still the stream that we know: somebody may have made it anew while we were connected.
+
+        Asked now and then, and before anything is marked: numbers of two streams side by side would hide what the first has lost.
+        """
+        self._looked_at = time.monotonic()
+        if await self.bus.stream_created() == self._stream_created:
+            return True
+        self.bus.age += 1
+        return False
 
     async def _mark(self, connection: Connection, published: list[tuple[int, int]]) -> None:
         await connection.execute(
