@@ -328,6 +328,10 @@ class Book:
         history = self.orders.get(order_id) if order_id is not None else None
         return history[-1] if history else None
 
+    def event(self, event_id: UUID) -> Event | None:
+        """None for what was never said: poison."""
+        return self.events[event_id][1] if event_id in self.events else None
+
     def ticket(self, ticket_id: UUID) -> TicketEvent | None:
         history = self.tickets.get(ticket_id)
         return history[-1] if history else None

@@ -10,6 +10,7 @@ import msgspec
 from litestar import Response
 
 from admitone.auth.commands import sign_up
+from admitone.events import OrderEvent, OrderReserved
 from admitone.kit.db import TRANSIENT
 from admitone.kit.log import going_back_to
 from admitone.kit.problem import Problem
@@ -47,6 +48,8 @@ class Clients:
         self.users: list[User] = []
         self.asked: list[Request] = []
         self._keys = 0
+        self.declines = world.dice.choice((1.0, 3.0, 40.0))
+        """How many of ten cards and a few are declined, in this history."""
 
     # Who there is
 
@@ -64,19 +67,20 @@ class Clients:
     def draw(self) -> Request | None:
         """Somebody's next request, or None when there is nothing that anybody could do."""
         dice, book = self.world.dice, self.world.book
-        if self.asked and dice.random() < 0.12:
+        if self.asked and dice.random() < 0.1:
             return dice.choice(self.asked[-6:])  # Once more: the answer was lost, or they are impatient.
         if not book.tickets or (len(book.tickets) < 3 and dice.random() < 0.12):
             return self.sell()
         open_orders = book.find(lambda order: order.status in ("created", "awaiting:payment"))
+        payable, free = self.payable(), self._free()
         weights = {
-            self.buy: 5.0 if len(open_orders) < 3 else 1.0,
-            self.edit: 1.6,
-            self.withdraw: 0.25,
-            self.pay: 6.0 if open_orders else 0.3,
-            self.cancel: 1.2 if open_orders else 0.2,
-            self.extend: 1.0 if open_orders else 0.1,
-            self.refund: 1.2 if book.find(lambda order: order.status == "complete") else 0.0,
+            self.buy: 6.0 if free else 0.5,
+            self.edit: 1.3,
+            self.withdraw: 0.2,
+            self.pay: 12.0 if payable else 0.7 if open_orders else 0.1,
+            self.cancel: 0.5 if open_orders else 0.1,
+            self.extend: 1.0 if payable else 0.1,
+            self.refund: 3.0 if book.find(lambda order: order.status == "complete") else 0.0,
             self.confirm: 3.0 if self._unconfirmed() else 0.0,
         }
         return dice.choices(list(weights), list(weights.values()))[0]()
@@ -87,19 +91,22 @@ class Clients:
 
     def buy(self, ticket_id: UUID | None = None) -> Request:
         dice, book = self.world.dice, self.world.book
-        ticket_id = ticket_id or dice.choice(list(book.tickets))
+        free = self._free()
+        ticket_id = ticket_id or dice.choice(free if free and dice.random() < 0.85 else list(book.tickets))
         buyer, body = self._someone(), {"ticketId": str(ticket_id)}
         if dice.random() < 0.6:  # The price that the page showed, maybe a while ago.
             body |= {"price": dice.choice(book.tickets[ticket_id][-2:]).price_cents / 100}  # type: ignore[dict-item]
         return self._route("orders", orders.create_order, f"{self._name(buyer)} buys {self._name_of(ticket_id)}", buyer, body)
 
     def pay(self) -> Request | None:
-        dice = self.world.dice
-        found = self._an_order(0.9)
+        found = self._an_order(0.95, payable=True)
         if found is None:
             return None
-        order_id, buyer = found
-        token = dice.choices(("tok_visa", DECLINED, CONFIRMED), (6.0, 2.5, 1.0))[0]
+        return self.pay_for(self.world.book.orders[found[0]][-1])
+
+    def pay_for(self, order: OrderEvent) -> Request:
+        dice, order_id, buyer = self.world.dice, order.order_id, self._user(order.user_id)
+        token = dice.choices(("tok_visa", DECLINED, CONFIRMED), (6.0, self.declines, 1.0))[0]
         label = f"{self._name(buyer)} pays {self._name_of(order_id)} with {token}"
         return self._route("payments", payments.pay, label, buyer, {"orderId": str(order_id), "token": token}, gateway=True)
 
@@ -172,7 +179,7 @@ class Clients:
         dice, book = self.world.dice, self.world.book
         tickets = [ticket_id for ticket_id in book.tickets]
         open_orders = book.find(lambda order: order.status in ("created", "awaiting:payment"))
-        match dice.randrange(4):
+        match dice.choice((0, 0, 0, 0, 1, 1, 1, 2, 3, 3)):
             case 0 if tickets:
                 ticket_id = dice.choice(tickets)
                 return [self.buy(ticket_id), self.buy(ticket_id)]
@@ -181,7 +188,7 @@ class Clients:
                 return [self.edit(ticket_id), dice.choice((self.edit, self.withdraw))(ticket_id)]
             case 2 if open_orders:
                 return [request for request in (self.cancel(), dice.choice((self.extend, self.cancel))()) if request is not None]
-            case 3 if open_orders:
+            case 3 if self.payable():
                 return [request for request in (self.pay(), self.pay()) if request is not None]
         request = self.draw()
         return [request, request] if request is not None else []
@@ -282,13 +289,29 @@ class Clients:
     def _name_of(self, of: UUID) -> str:
         return self.world.name(of)
 
+    def _free(self) -> list[UUID]:
+        """Tickets that nobody has, as far as orders knows."""
+        book = self.world.book
+        held = {order.ticket_id for order in book.find(book.holds)}
+        return [ticket_id for ticket_id, history in book.tickets.items() if ticket_id not in held and not history[-1].withdrawn]
+
+    def payable(self) -> list[OrderEvent]:
+        """Orders that payments may charge: it has heard that they are confirmed, and no payment is under way."""
+        book, world = self.world.book, self.world
+        heard = {event.order_id for event in map(book.event, book.heard["payments"]) if isinstance(event, OrderReserved)}
+        busy = {intent.order_id for intent in world.processor.intents.values() if intent.alive} | world.under_way()
+        return book.find(lambda order: order.status == "awaiting:payment" and order.order_id in heard - busy)
+
     def _unconfirmed(self) -> list[Any]:
         return [intent for intent in self.world.processor.intents.values() if intent.state == "needs_confirmation"]
 
-    def _an_order(self, open_share: float) -> tuple[UUID, User] | None:
+    def _an_order(self, open_share: float, payable: bool = False) -> tuple[UUID, User] | None:
         """One of a buyer's, mostly one that is open."""
         dice, book = self.world.dice, self.world.book
-        orders = book.find(lambda order: order.status in ("created", "awaiting:payment")) if dice.random() < open_share else []
+        orders = []
+        if dice.random() < open_share:
+            orders = self.payable() if payable else []
+            orders = orders or book.find(lambda order: order.status in ("created", "awaiting:payment"))
         orders = orders or [history[-1] for history in book.orders.values() if history]
         if not orders:
             return None

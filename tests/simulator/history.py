@@ -106,12 +106,13 @@ class History:
         await self.time_passes(timedelta(milliseconds=dice.randrange(1, 20) if world.prompt else dice.randrange(1, 600)))
         await world.come_back()
         machines = self.machines()
-        if machines and dice.random() < (0.95 if world.prompt else 0.72):
-            await dice.choice(machines)()
+        if machines and dice.random() < (0.95 if world.prompt else 0.78):
+            for _ in range(dice.choice((1, 2, 6))):
+                if machines:
+                    await dice.choice(machines)()
+                    machines = self.machines()
             return
-        others: dict[Do, float] = {self.somebody_asks: 10.0, self.somebody_races: 2.0, self.a_while_passes: 5.0}
-        if not world.prompt or not machines:
-            others[self.a_while_passes] = 3.0
+        others: dict[Do, float] = {self.somebody_asks: 10.0, self.somebody_races: 2.0, self.a_while_passes: 1.7}
         if world.faults["down"]:
             others[self.one_is_down] = 0.35
         if world.faults["tail"]:
@@ -264,12 +265,16 @@ class History:
     async def a_while_passes(self) -> None:
         world, dice = self.world, self.world.dice
         open_orders = world.book.find(lambda order: order.status in ("created", "awaiting:payment"))
-        if open_orders and dice.random() < 0.4:  # To about the moment at which something is decided.
-            order = dice.choice(open_orders)
+        if open_orders and dice.random() < 0.35:  # To about the moment at which something is decided.
+            order = dice.choice(self.clients.payable() or open_orders)
             moment = dice.choice((order.expires_at, order.cancel_at)) + timedelta(seconds=dice.choice((-20, -2, -0.1, 0.1, 2, 20)))
             seconds = (moment - world.now).total_seconds()
+            if order.status == "awaiting:payment" and dice.random() < 0.7:  # And the buyer pays at the last moment.
+                await self.time_passes(timedelta(seconds=max(seconds, 0.001)))
+                await self.ask(self.clients.pay_for(order))
+                return
         else:
-            seconds = dice.choice((1, 5, 30, 120, 600)) * dice.random()
+            seconds = dice.choice((1, 5, 15, 60, 300)) * dice.random()
         if seconds > 0:
             await self.time_passes(timedelta(seconds=seconds))
 

@@ -130,8 +130,8 @@ class Processor:
         world.begun.setdefault(charge.charge_id, charge.begun_at)
         order = world.name(charge.order_id)
         slow = timedelta(seconds=world.dice.choice((0.05, 0.3, 1.0, 4.0)))
-        await world.pause(f"{call} for {order}", world.now + slow)
-        if world.chance("gateway", 0.15):
+        await world.pause(charge.order_id, world.now + slow)
+        if world.chance("gateway", 0.25):
             await self._time_out(call, charge, "before its effect")
         try:
             intent = act()
@@ -143,10 +143,10 @@ class Processor:
             world.saw("a capture after a time-out")
         if call == "authorize" and (call, charge.charge_id) in self.timed_out:
             world.saw("an authorization asked for again after a time-out")
-        if world.chance("gateway", 0.15):
+        if world.chance("gateway", 0.25):
             await self._time_out(call, charge, "after its effect")
         if world.dice.random() < 0.3:
-            await world.pause(f"the answer to {call} for {order}", world.now + slow)
+            await world.pause(charge.order_id, world.now + slow)
         return Standing(
             id=intent.id,
             state=intent.state,
@@ -163,7 +163,7 @@ class Processor:
         world.saw(f"{'an' if call == 'authorize' else 'a'} {call} timed out {when}")
         world.tell("the processor", f"{call} for {world.name(charge.order_id)} times out {when}", charge.order_id)
         world.disturb()
-        await world.pause("a time-out", world.now + timedelta(seconds=DEADLINE_SECONDS))
+        await world.pause(charge.order_id, world.now + timedelta(seconds=DEADLINE_SECONDS))
         if world.dice.random() < 0.5:
             raise OutcomeUnknown("connection reset")
         raise TimeoutError

@@ -44,7 +44,8 @@ class Activity:
     child: "Activity | None" = None
     """The call to the processor that goes on beside the request which began it."""
     parked: "asyncio.Future[None] | None" = None
-    parked_for: str = ""
+    order_id: UUID | None = None
+    """What that call is about."""
     ready_at: datetime | None = None
     signal: asyncio.Event = field(default_factory=asyncio.Event)
     stall_at: int | None = None

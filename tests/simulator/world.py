@@ -95,7 +95,7 @@ class Process:
 
     def before_commit(self) -> None:
         self.check()
-        if self.world.chance("crash", 0.01):
+        if self.world.chance("crash", 0.015):
             self.world.saw("a crash before a commit")
             self.world.crash(self, "before a commit")
 
@@ -231,6 +231,10 @@ class World:
         """In seconds; 0 while it is down."""
         node = self.nodes[service]
         return (self.now - node.up_since).total_seconds() if node.up else 0.0
+
+    def under_way(self) -> set[UUID]:
+        """Orders about which the processor is being asked."""
+        return {activity.order_id for activity in self.nodes["payments"].parked if activity.order_id is not None}
 
     def lost_to_expiry(self, charge_id: UUID, order: OrderEvent) -> bool:
         """Whether a payment that was begun in time is approved, or about to be, and its order has expired all the same."""
@@ -383,7 +387,7 @@ class World:
         if node.process.dead and node.up:
             await self.stop(node, self.dice.choice((1, 5, 30, 120)) * self.dice.random())
 
-    async def pause(self, what: str, until: datetime) -> None:
+    async def pause(self, order_id: UUID, until: datetime) -> None:
         """Called by the processor: the call is under way until the scheduler lets it arrive."""
         node = self.nodes["payments"]
         node.process.check()
@@ -396,7 +400,7 @@ class World:
                 task.add_done_callback(lambda _: child.signal.set())
             activity = activity.child
         activity.parked = asyncio.get_running_loop().create_future()
-        activity.parked_for, activity.ready_at = what, until
+        activity.order_id, activity.ready_at = order_id, until
         node.parked.append(activity)
         activity.signal.set()
         await activity.parked
@@ -428,7 +432,7 @@ class World:
         if self.chance("reorder", 0.5):
             self.dice.shuffle(queue)
         if not self.prompt:
-            queue = queue[: self.dice.choice((1, 1, 2, 5, 100))]
+            queue = queue[: self.dice.choice((1, 2, 5, 100))]
         return [Message(delivery, node.process) for delivery in queue]
 
     async def handling(self, node: Node, batch: list[Message]) -> None:
