@@ -2,6 +2,8 @@
 # make test   every check and test that CI runs
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
 # make screenshots  take docs/screenshots/*.png anew, with the tickets of admitone demo (needs chromium)
+# make simulate [SEEDS=1000] [FIRST=seed] [BUG=no-fencing]  histories of a simulated marketplace with faults, or a mistake being caught (BUG=? lists them)
+# make plant  catch every planted bug anew, and write docs/planted.md
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU, latencies, open pages, and pages and searches in 100,000 tickets (a benchmark, not a test)
@@ -10,7 +12,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test browser screenshots stripe docs figures money-soak lock clean
+.PHONY: run test browser screenshots simulate plant stripe docs figures money-soak lock clean
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -27,6 +29,12 @@ browser: .venv/browser
 
 screenshots: .venv/browser
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
+
+simulate: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m simulator run --seeds $(or $(SEEDS),1000) $(if $(FIRST),--first $(FIRST)) $(if $(BUG),--bug '$(BUG)')
+
+plant: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m simulator plant
 
 stripe: .venv/test
 	$(BIN)/pytest -n0 tests/payments/test_gateway_contract.py

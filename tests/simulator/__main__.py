@@ -168,8 +168,8 @@ def page() -> str:
     """docs/planted.md, from what was recorded."""
     recorded = json.loads(RECORDED.read_text())
     rows = [
-        f"| `{bug.name}` | {bug.sentence} | {recorded[bug.name]['histories']} | {recorded[bug.name]['seed']} | {recorded[bug.name]['rule']} |"
-        if bug.name in recorded
+        f"| `{bug.name}` | {bug.sentence} | {found['histories']} | {found['seed']} | {found['rule']} |"
+        if (found := recorded.get(bug.name))
         else f"| `{bug.name}` | {bug.sentence} | not caught | | |"
         for bug in BUGS
     ]

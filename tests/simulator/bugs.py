@@ -162,11 +162,7 @@ BUGS = (
     Bug(
         "too-early-is-dropped",
         "A deadline that comes too early by the clock of orders is taken for done.",
-        (
-            Edit(
-                "admitone.orders.commands:expire", "raise TooEarly((order.cancel_at - now).total_seconds() + 0.05)", "return"
-            ),
-        ),
+        (Edit("admitone.orders.commands:expire", "raise TooEarly((order.cancel_at - now).total_seconds() + 0.05)", "return"),),
     ),
     Bug(
         "timer-in-memory",
@@ -186,11 +182,7 @@ BUGS = (
     Bug(
         "no-settle-time",
         "An order is cancelled at the moment at which the last payment could begin.",
-        (
-            Edit(
-                "admitone.orders.commands:create_order", "expires_at + timedelta(seconds=settings.settle_seconds)", "expires_at"
-            ),
-        ),
+        (Edit("admitone.orders.commands:create_order", "expires_at + timedelta(seconds=settings.settle_seconds)", "expires_at"),),
     ),
     Bug(
         "extended-twice",
@@ -325,13 +317,23 @@ BUGS = (
     Bug(
         "capture-when-approved",
         "Money is taken as soon as the bank has approved it.",
-        (Edit(f"{PAYMENTS}:due", "charges.status = 'authorized' AND copy.status IN ('complete', 'cancelled')", "charges.status = 'authorized'"),),
+        (
+            Edit(
+                f"{PAYMENTS}:due",
+                "charges.status = 'authorized' AND copy.status IN ('complete', 'cancelled')",
+                "charges.status = 'authorized'",
+            ),
+        ),
     ),
     Bug(
         "void-when-time-is-up",
         "Payments gives an approval back when, by its own clock, the time to pay is over.",
         (
-            Edit(f"{PAYMENTS}:due", "copy.status IN ('complete', 'cancelled')", "(copy.status IN ('complete', 'cancelled') OR copy.expires_at < $1)"),
+            Edit(
+                f"{PAYMENTS}:due",
+                "copy.status IN ('complete', 'cancelled')",
+                "(copy.status IN ('complete', 'cancelled') OR copy.expires_at < $1)",
+            ),
             Edit(
                 "admitone.payments.processing:_next_step",
                 'DueCharge(status="authorized", order_status="cancelled")',

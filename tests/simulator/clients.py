@@ -38,6 +38,7 @@ class Request:
     key: str | None = None
     pays: bool = False
     """Then a call to the processor goes on beside it, when it has had its answer."""
+    about: tuple[UUID, ...] = ()
     correlations: list[UUID] = field(default_factory=list)
     answers: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -87,7 +88,8 @@ class Clients:
 
     def sell(self) -> Request:
         seller, price = self._someone(), self.world.dice.choice(PRICES)
-        return self._route("tickets", tickets.list_ticket, f"{self._name(seller)} sells", seller, {"title": "Front row", "price": price / 100})
+        body = {"title": "Front row", "price": price / 100}
+        return self._route("tickets", tickets.list_ticket, f"{self._name(seller)} sells", seller, body)
 
     def buy(self, ticket_id: UUID | None = None) -> Request:
         dice, book = self.world.dice, self.world.book
@@ -115,7 +117,8 @@ class Clients:
         if found is None:
             return None
         order_id, buyer = found
-        return self._route("orders", orders.cancel_order, f"{self._name(buyer)} cancels {self._name_of(order_id)}", buyer, order_id=order_id)
+        label = f"{self._name(buyer)} cancels {self._name_of(order_id)}"
+        return self._route("orders", orders.cancel_order, label, buyer, order_id=order_id)
 
     def extend(self) -> Request | None:
         found = self._an_order(0.95)
@@ -136,7 +139,8 @@ class Clients:
     def withdraw(self, ticket_id: UUID | None = None) -> Request:
         ticket_id = ticket_id or self.world.dice.choice(list(self.world.book.tickets))
         seller = self._user(self.world.book.tickets[ticket_id][-1].seller_id)
-        return self._route("tickets", tickets.withdraw_ticket, f"the seller withdraws {self._name_of(ticket_id)}", seller, ticket_id=ticket_id)
+        label = f"the seller withdraws {self._name_of(ticket_id)}"
+        return self._route("tickets", tickets.withdraw_ticket, label, seller, ticket_id=ticket_id)
 
     def refund(self) -> Request | None:
         """An operator at the command line."""
@@ -203,7 +207,8 @@ class Clients:
         if takes_request and route is not tickets.edit_ticket and self.world.dice.random() < 0.6:
             self._keys += 1
             key = f"key {self._keys}"
-        request = Request(service, label + (f" ({key})" if key else ""), lambda process: run(process), key, gateway)
+        about = [*path.values(), *(UUID(body[field]) for field in ("ticketId", "orderId") if body and field in body)]
+        request = Request(service, label + (f" ({key})" if key else ""), lambda process: run(process), key, gateway, tuple(about))
 
         async def run(process: "Process") -> None:
             arguments: dict[str, Any] = {"db": process.db, "user": user, **path}
@@ -236,8 +241,7 @@ class Clients:
         return 200, b""
 
     def _answered(self, request: Request, label: str, status: int, answer: bytes, known: bool) -> None:
-        about = [UUID(text) for text in () if text]
-        self.world.tell("a client", f"{label} -> {status}", *about)
+        self.world.tell("a client", f"{label} -> {status}", *request.about)
         if status >= 500 and status != 503:
             self.world.broken("error", f"{label}: {status}")
         if request.key is None or status == 503:

@@ -90,8 +90,10 @@ class History:
 
     async def run(self, steps: int) -> None:
         world = self.world
+        world.settling = True  # Nothing goes wrong before there is anybody.
         for request in self.clients.sign_ups():
             await self.ask(request)
+        world.settling = False
         while world.step < steps and not world.violations:
             world.step += 1
             await self.one_step()
@@ -131,11 +133,14 @@ class History:
                 continue
             if node.relay_wanted and node.bus_back_at is None:
                 turns += [_call(world.relay, node)] * 2
-            if node.bus_back_at is None and world.carrier.exists and any(
-                delivery.visible_at <= world.now for delivery in world.carrier.queues.get(node.name, [])
+            if (
+                node.bus_back_at is None
+                and world.carrier.exists
+                and any(delivery.visible_at <= world.now for delivery in world.carrier.queues.get(node.name, []))
             ):
                 turns += [_call(world.consume, node)] * 2
-            turns += [_call(self.resume, node, activity) for activity in node.parked if activity.ready_at and activity.ready_at <= world.now]
+            ready = [activity for activity in node.parked if activity.ready_at and activity.ready_at <= world.now]
+            turns += [_call(self.resume, node, activity) for activity in ready]
         timers, money = world.nodes["expiration"], world.nodes["payments"]
         if timers.up and (timers.look_wanted or timers.next_look <= world.now):
             turns.append(self.ring)
@@ -216,6 +221,7 @@ class History:
         await a.signal.wait()
         assert a.task is not None
         if a.task.done():
+            a.stall_at = None  # A call that goes on beside it is not held either.
             await world.after(node, a)
             return
         if dice.random() < 0.3 and process.consumer is not None and not process.bus.away and (batch := world.batch_of(node)):
@@ -325,7 +331,8 @@ class History:
             moments = [moment for moment in self._moments() if moment > world.now]
             to = min([to, *moments])
         orders = world.nodes["orders"]
-        deadlines = [order.cancel_at - orders.skew for order in world.book.find(lambda order: order.status in ("created", "awaiting:payment"))]
+        undecided = world.book.find(lambda order: order.status in ("created", "awaiting:payment"))
+        deadlines = [order.cancel_at - orders.skew for order in undecided]
         soonest = min(deadlines, default=None)
         while self.next_sweep <= to:
             if orders.up and soonest is not None and soonest <= self.next_sweep:

@@ -74,7 +74,7 @@ class Rest:
         for rows, said in ((tickets, self.book.tickets), (orders, self.book.orders)):
             if rows.keys() != said.keys():
                 self.broken("I7", "there are rows of which nobody has heard, or the other way round")
-            for key, history in said.items():  # type: ignore[attr-defined]
+            for key, history in said.items():
                 wrong = _differing(rows.get(key, {}), msgspec.structs.asdict(history[-1]))
                 if wrong:
                     self.broken("I9", f"{self.world.name(key)} is not what was said last: {wrong}", key)
@@ -198,7 +198,10 @@ class Rest:
                 self.broken("I12", f"{request.label} was sent {len(request.correlations)} times, and did it {len(made)} times", *made)
 
     async def _rebuilt(self, service: str) -> None:
-        """A service that has lost its copies hears everything again, mixed and with repetitions: its copies are the same, and it says nothing."""
+        """A service that has lost its copies hears everything again, mixed and with repetitions.
+
+        Its copies are the same then, its own rows untouched, and it has said nothing.
+        """
         forget, look, own = REBUILT[service]
         dice = Random(f"{self.world.seed}: rebuilding {service}")
         handlers = self.world.nodes[service].service.handlers

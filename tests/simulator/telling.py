@@ -44,7 +44,9 @@ def story(outcome: Outcome) -> str:
     told = []
     for line in outcome.lines:
         about_it = everyone or line.about & (concerned | tickets) or any(outcome.names.get(one, "?") in line.text for one in concerned)
-        at_large = not line.about and line.who not in ("a client",) and ("killed" in line.text or "starts" in line.text or "los" in line.text)
+        at_large = not line.about and any(
+            word in line.text for word in ("is killed", "starts again", "loses", "is lost", "made anew", "is down for")
+        )
         if about_it or at_large or line.who == "!":
             told.append(f"  {_at(line.at - NOON)}  {line.who:<13} {line.text}")
     head = f"seed {outcome.seed}, cut off after {outcome.steps} steps: {violation.rule}: {violation.sentence}"

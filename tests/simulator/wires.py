@@ -14,7 +14,7 @@ import asyncpg
 if TYPE_CHECKING:
     from simulator.world import Process
 
-Real = asyncpg.Connection  # type: ignore[type-arg]
+Real = asyncpg.Connection
 Result = TypeVar("Result")
 
 
@@ -153,12 +153,12 @@ class Pool:
         self.process = process
         self._numbers: dict[int, int] = {}
 
-    async def acquire(self, timeout: float | None = None) -> Wire:  # noqa: ASYNC109
+    async def acquire(self, timeout: float | None = None) -> Wire:
         number, real = self.free.pop(0)
         wire = Wire(real, self.process)
         self._numbers[id(wire)] = number
         return wire
 
-    async def release(self, wire: Wire, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def release(self, wire: Wire, timeout: float | None = None) -> None:
         self.free.append((self._numbers.pop(id(wire)), wire.real))
         self.free.sort(key=lambda entry: entry[0])

@@ -394,7 +394,7 @@ class World:
         activity = ACTIVITY.get()
         if activity.is_request:  # The call goes on beside the request that began it.
             if activity.child is None:
-                (task,) = payment_routes._under_way - self.known_calls  # noqa: SLF001
+                (task,) = payment_routes._under_way - self.known_calls
                 self.known_calls.add(task)
                 activity.child = child = Activity(activity.label, task=task)
                 task.add_done_callback(lambda _: child.signal.set())

@@ -1,0 +1,86 @@
+"""The simulator itself: it repeats what it did, it tells what it found, and it finds what was planted."""
+
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from admitone.kit.config import SERVICES_WITH_A_DATABASE
+from admitone.kit.migrations import migrate_at
+from admitone.local import Engines
+from databases import empty_database
+from simulator.__main__ import PAGE, RECORDED, main, page, past_seeds
+from simulator.bugs import BUGS, BY_NAME, Bug, Edit, Stale, edited, planted
+from simulator.ground import Ground, ground_at
+from simulator.history import play
+from simulator.telling import shortest, story
+
+
+@pytest.fixture(scope="module")
+async def ground(engines: Engines) -> AsyncIterator[Ground]:
+    """Databases that belong to the simulation alone."""
+    async with contextlib.AsyncExitStack() as stack:
+        urls = {}
+        for name in SERVICES_WITH_A_DATABASE:
+            urls[name] = await stack.enter_async_context(empty_database(engines))
+            await migrate_at(urls[name], name)
+        yield await stack.enter_async_context(ground_at(urls))
+
+
+async def test_a_seed_always_gives_the_same_history(ground: Ground) -> None:
+    first = await play(ground, 2)
+    another = await play(ground, 3)
+    assert (await play(ground, 2)).trace == first.trace != another.trace
+
+
+@pytest.mark.parametrize("seed", [*past_seeds(), 100, 101, 102])
+async def test_no_history_breaks_a_rule(ground: Ground, seed: int) -> None:
+    assert (await play(ground, seed)).violations == []
+
+
+@pytest.mark.parametrize("name", ["edit-while-locked", "strictly-newer", "capture-when-approved"])
+async def test_a_planted_bug_is_caught_from_its_recorded_seed(ground: Ground, name: str) -> None:
+    recorded = json.loads(RECORDED.read_text())[name]
+    async with planted(BY_NAME[name], ground):
+        (violation, *_) = (await play(ground, recorded["seed"])).violations
+    assert violation.rule == recorded["rule"]
+    assert (await play(ground, recorded["seed"])).violations == []
+
+
+async def test_a_failure_is_told_as_short_as_it_can_be(ground: Ground) -> None:
+    name = "edit-while-locked"
+    async with planted(BY_NAME[name], ground):
+        whole = await play(ground, json.loads(RECORDED.read_text())[name]["seed"])
+        found = await shortest(ground, whole.seed)
+    assert found is not None
+    assert found.steps <= whole.steps
+    first, *_, last = story(found).splitlines()
+    assert first == f"seed {whole.seed}, cut off after {found.steps} steps: I6: {found.violations[0].sentence}"
+    assert "was edited while" in last
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_bug_finds_the_text_that_it_replaces(name: str) -> None:
+    with edited(BY_NAME[name]):
+        pass
+
+
+def test_a_bug_whose_text_is_gone_says_so() -> None:
+    gone = Bug("gone", "It replaces what is not there.", (Edit("admitone.orders.repository:cancel", "no such text", ""),))
+    with pytest.raises(Stale, match="has 0 times and not once: no such text"), edited(gone):
+        pass
+
+
+def test_every_bug_was_caught_and_the_page_says_so() -> None:
+    assert list(json.loads(RECORDED.read_text())) == [bug.name for bug in BUGS], "run make plant"
+    assert PAGE.read_text() == page(), "run make plant"
+
+
+def test_who_asks_for_an_unknown_bug_is_told_which_there_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["simulator", "--bug", "?"])
+    assert main() == 1
+    told = capsys.readouterr().err
+    assert told.startswith("There is no planted bug named '?'. There are:\n")
+    assert all(f"  {bug.name} " in told and bug.sentence in told for bug in BUGS)
