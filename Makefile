@@ -1,6 +1,8 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   every check and test that CI runs
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
+# make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
+# make outside  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
 # make screenshots  take docs/screenshots/*.png anew, with the tickets of admitone demo (needs chromium)
 # make simulate [SEEDS=1000] [FIRST=seed] [BUG=no-fencing]  histories of a simulated marketplace with faults, or a mistake being caught (BUG=? lists them)
 # make plant  catch every planted bug anew, and write docs/planted.md
@@ -12,7 +14,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test browser screenshots simulate plant stripe docs figures money-soak lock clean
+.PHONY: run test browser races outside screenshots stripe docs figures money-soak lock clean simulate plant
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -26,6 +28,13 @@ test: .venv/test
 
 browser: .venv/browser
 	$(BIN)/pytest tests/browser
+
+races: .venv/test
+	$(BIN)/pytest -n0 tests/races
+	PYTHONPATH=tests $(BIN)/python -m races
+
+outside: .venv/outside
+	$(BIN)/pytest -n0 tests/attack
 
 screenshots: .venv/browser
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
@@ -69,6 +78,11 @@ money-soak: .venv/run
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.txt
 	@touch $@
 
+.venv/outside: .venv/test requirements-outside.txt
+	@echo "Installing what makes up requests (about 30 MB, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-outside.txt
+	@touch $@
+
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--extra local --group build --output-file requirements.txt pyproject.toml
@@ -76,6 +90,8 @@ lock:
 		--extra local --group build --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group browser --constraint requirements-dev.txt --output-file requirements-browser.txt
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group outside --constraint requirements-dev.txt --output-file requirements-outside.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
