@@ -16,6 +16,9 @@ from admitone.kit.web import MAX_BODY_BYTES
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host"}
 
+NOT_HANDED_BACK = HOP_BY_HOP | {b"date"}
+"""Our own server says the time, too, and two of them together are no date."""
+
 
 class Gateway:
     """Hands each request on to the service whose prefix its path has, and the answer back as it comes."""
@@ -73,7 +76,7 @@ class Gateway:
             await _refuse(send, TryAgain())
             return
         try:
-            headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in HOP_BY_HOP]
+            headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_HANDED_BACK]
             await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
             await _until_gone(receive, _hand_back(answer, send))
         finally:

@@ -23,6 +23,9 @@ async def test_a_sale_on_one_process_and_on_six(own_house: House, processes: int
     assert (await ann.ticket(ticket))["status"] == "locked"
     assert (await ann.edits(ticket, "Front row", 1000)).status_code == 409
     assert ticket["id"] not in [found["id"] for found in (await eve.ask("GET", "/api/tickets")).json()]
+    page = await eve.ask("GET", f"/tickets/{ticket['id']}")
+    assert (page.status_code, len(page.headers.get_list("date"))) == (200, 1), page.text
+    assert "Free again in at most" in page.text
 
     paid = await bob.pays(order)
     assert paid.status_code == 201, paid.text

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+import httpx
 import pytest
 
 from admitone.kit.form import money
-from admitone.web.api import Order, OrderedTicket, Refused, Ticket
+from admitone.web.api import Order, OrderedTicket, Refused, Ticket, clock_of
 from admitone.web.form import errors_by_field, key_of, safe_next
 from admitone.web.wording import REASONS, at_most, free_again_in, order_state, time_left, with_links
 
@@ -118,3 +119,8 @@ def test_a_key_that_is_none_is_drawn_anew() -> None:
 def test_a_strangers_text_is_escaped_and_its_web_addresses_are_links(text: str, shown: str) -> None:
     link = r'<a href="\1" rel="noopener noreferrer nofollow">\1</a>'
     assert with_links(text) == re.sub(r"\{(.*?)\}", link, shown)
+
+def test_a_date_that_somebody_in_between_has_doubled_is_no_time() -> None:
+    date = ("Date", "Tue, 01 Jan 2030 12:00:00 GMT")
+    assert clock_of(httpx.Response(200, headers=[date])) == NOON
+    assert clock_of(httpx.Response(200, headers=[date, date])) is None

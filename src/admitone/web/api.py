@@ -313,12 +313,13 @@ def _session(answer: httpx.Response) -> str:
 
 def _at(ticket: Ticket, answer: httpx.Response) -> Ticket:
     """The ticket with the time at which it was so."""
-    return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=_date(answer) or datetime.now(UTC))
+    return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=clock_of(answer) or datetime.now(UTC))
 
 
-def _date(answer: httpx.Response) -> datetime | None:
-    """The answering server's clock."""
+def clock_of(answer: httpx.Response) -> datetime | None:
+    """The answering server's clock. What somebody in between has made of it may be no time of any zone."""
     try:
-        return parsedate_to_datetime(answer.headers["date"])
+        date = parsedate_to_datetime(answer.headers["date"])
     except (KeyError, ValueError):
         return None
+    return date if date.tzinfo is not None else None
