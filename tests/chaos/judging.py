@@ -4,7 +4,7 @@ Nothing that was answered with yes is missing (I14); nobody holds a ticket that 
 what is read does not go back in time; and nobody is told anything that can't be meant for them.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,8 +50,8 @@ class Verdict:
     """Writes that were answered with yes."""
     unclear: int
     """Writes without a clear answer."""
-    unclear_done: int
-    """Those of them that were done all the same."""
+    unclear_done: dict[str, int]
+    """Those of them that were done all the same, by why they were unclear; 503: of a service that did not know it itself."""
 
 
 def judge(history: list[Asked], ending: Ending) -> Verdict:
@@ -74,7 +74,7 @@ def judge(history: list[Asked], ending: Ending) -> Verdict:
         violations,
         answered=sum(asked.done for asked in writes),
         unclear=sum(asked.unclear is not None for asked in writes),
-        unclear_done=len(judging.unclear_and_done()),
+        unclear_done=dict(Counter(str(asked.unclear) for asked in judging.unclear_and_done())),
     )
 
 
@@ -290,7 +290,8 @@ class _Judging:
             granted["charge", buyer, charge["order_id"]].append(id)
         for wish, ids in granted.items():
             if len(ids) > len(wishes[wish]):
-                yield Violation(f"{wish[0]}s {ids} are there, and were asked for {len(wishes[wish])} times", (*ids, str(wish[2])))
+                times = {0: "never", 1: "once"}.get(len(wishes[wish]), f"{len(wishes[wish])} times")
+                yield Violation(f"{wish[0]}s {ids} are there, and were wished for {times}", (*ids, str(wish[2])))
 
     def unclear_and_done(self) -> list[Asked]:
         """What nobody could tell from its answer, and the databases show to be done: it is of no time at which a clear answer did it."""

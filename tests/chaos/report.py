@@ -42,6 +42,8 @@ class Piece:
     restarts: list[str]
     """What ended by itself, and was started again."""
     verified: list[str]
+    unclear_done_by: dict[str, int] = field(default_factory=dict)
+    """Why they were unclear."""
     violations: list[str] = field(default_factory=list)
 
 
@@ -116,6 +118,7 @@ def _figures(pieces: list[Piece]) -> list[tuple[str, str]]:
     requests = sum(piece.requests for piece in pieces)
     answers = sum((Counter(piece.answers) for piece in pieces), Counter[str]())
     faults = sum((Counter(piece.faults) for piece in pieces), Counter[str]())
+    why_unclear = sum((Counter(piece.unclear_done_by) for piece in pieces), Counter[str]())
     by_how = Counter[str]()
     for fault, times in faults.items():
         by_how[fault.partition(" ")[2]] += times
@@ -128,6 +131,7 @@ def _figures(pieces: list[Piece]) -> list[tuple[str, str]]:
         ("answers", ", ".join(f"{answer} {times:,}" for answer, times in sorted(answers.items()))),
         ("writes without a clear answer", f"{sum(piece.unclear for piece in pieces):,}"),
         ("- of these done all the same", f"{sum(piece.unclear_done for piece in pieces):,}"),
+        *((f"  - unclear because: {why}", f"{times:,}") for why, times in sorted(why_unclear.items())),
         ("events handled", f"{sum(piece.handled for piece in pieces):,}"),
         ("- delivered again after that, and known", f"{sum(piece.repeated for piece in pieces):,}"),
         ("- of these because of a kill -9 in between", f"{sum(piece.repeated_after_crash for piece in pieces):,}"),
