@@ -63,7 +63,7 @@ class Progress:
 async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, interrupted: asyncio.Event) -> Piece:
     """A marketplace of its own, tormented for so long or until it is interrupted, and judged."""
     chance = random.Random(seed)
-    log = History(folder / "history.jsonl")
+    log, faults = History(folder / "history.jsonl"), (folder / "faults.log").open("w", buffering=1)
     async with Stage(folder) as stage, asyncio.TaskGroup() as watch:
         keeping = watch.create_task(stage.keep_running())
         silent = await stage.all_answer(READY_WITHIN_SECONDS)
@@ -75,8 +75,11 @@ async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, int
         await stage.processor_misbehaves()
         progress = Progress(cycles)
 
-        def note(_inflicted: Inflicted) -> None:
-            progress.show(torment, crowd)
+        def note(inflicted: Inflicted) -> None:
+            back = "" if inflicted.back_after is None else f", back after {inflicted.back_after:.2f} s"
+            print(f"{time.time():.3f} {inflicted.fault}{back}", file=faults)
+            if not back:
+                progress.show(torment, crowd)
 
         torment = Torment(stage, cycles, chance, note, stopped=interrupted)
         begun = time.monotonic()
@@ -152,7 +155,7 @@ async def tell_stories(stage: Stage, violations: list[Violation], asked: list[As
         for id in sorted(about)[:2]:
             print((await stage.admitone("journey", id))[1])
     if violations:
-        print(f"\nEverything is in {folder}: history.jsonl, {', '.join(f'{name}.log' for name in NAMES)}, the databases.")
+        print(f"\nEverything is in {folder}: history.jsonl, faults.log, {', '.join(f'{name}.log' for name in NAMES)}, the databases.")
 
 
 def _back_after(inflicted: list[Inflicted]) -> dict[str, list[float]]:

@@ -58,6 +58,7 @@ class Torment:
     cycles: int
     chance: random.Random
     note: Callable[[Inflicted], None]
+    """Is told of each when it begins, and when the part is back."""
     inflicted: list[Inflicted] = field(default_factory=list)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     _deck: list[Fault] = field(default_factory=list)
@@ -112,6 +113,7 @@ class Torment:
         while time.monotonic() < over + BACK_WITHIN_SECONDS:
             if await self.stage.answers(fault.part, client):
                 inflicted.back_after = time.monotonic() - over
+                self.note(inflicted)
                 break
             await asyncio.sleep(LOOK_EVERY_SECONDS)
         self._suffering.discard(fault.part)
