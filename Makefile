@@ -62,7 +62,7 @@ money-soak: .venv/run
 	$(BIN)/python bench/money_soak.py --sales $(or $(SALES),1000)
 
 chaos: .venv/test
-	PYTHONPATH=tests $(BIN)/python -m chaos --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS)) $(if $(REPORT),--report $(REPORT))
+	PYTHONPATH=tests $(BIN)/python -m chaos --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS)) $(if $(REPORT),--report $(REPORT)) $(if $(CARELESS),--careless)
 
 .venv/run: requirements.txt pyproject.toml
 	@echo "Installing into .venv (about half a minute, once) ..."

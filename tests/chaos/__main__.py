@@ -60,11 +60,11 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, interrupted: asyncio.Event) -> Piece:
+async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, careless: bool, interrupted: asyncio.Event) -> Piece:
     """A marketplace of its own, tormented for so long or until it is interrupted, and judged."""
     chance = random.Random(seed)
     log, faults = History(folder / "history.jsonl"), (folder / "faults.log").open("w", buffering=1)
-    async with Stage(folder) as stage, asyncio.TaskGroup() as watch:
+    async with Stage(folder, careless) as stage, asyncio.TaskGroup() as watch:
         keeping = watch.create_task(stage.keep_running())
         silent = await stage.all_answer(READY_WITHIN_SECONDS)
         if silent:
@@ -184,7 +184,7 @@ async def main(given: argparse.Namespace) -> int:
         print(f"Seed {seed}: {cycles} cycles.", flush=True)
         folder = Path(tempfile.mkdtemp(prefix="admitone-chaos-"))
         folder.chmod(0o755)  # The engines may run as another user.
-        piece = await one_piece(folder, cycles, seed, given.rate, interrupted)
+        piece = await one_piece(folder, cycles, seed, given.rate, given.careless, interrupted)
         pieces.append(piece)
         left -= cycles
         if given.results:
@@ -229,6 +229,9 @@ if __name__ == "__main__":
     parser.add_argument("--piece", type=int, default=100, help="cycles per marketplace; then a new one is begun")
     parser.add_argument("--results", type=Path, help="a file to which each piece adds a line, and which the report sums up")
     parser.add_argument("--report", type=Path, help="write the report there, as markdown")
+    parser.add_argument(
+        "--careless", action="store_true", help="PostgreSQL says yes before it has written: what is lost by that has to be found"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder of a run that found nothing, too")
     with contextlib.suppress(KeyboardInterrupt):
         sys.exit(uvloop.run(main(parser.parse_args())))

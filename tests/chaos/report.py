@@ -88,6 +88,7 @@ def markdown(pieces: list[Piece], command: str) -> str:
         "",
         "```sh",
         "make chaos CYCLES=20     # about two minutes",
+        "make chaos CARELESS=1    # PostgreSQL answers before it has written: what kill -9 takes with it by that has to be found",
         command,
         "```",
         "",

@@ -45,11 +45,11 @@ MISBEHAVES = {
 
 
 class Stage:
-    """Everything ends with the block. PostgreSQL writes as durably as `admitone up` has it."""
+    """Everything ends with the block. PostgreSQL writes as durably as `admitone up` has it, or says yes before it has written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, careless: bool = False) -> None:
         self.folder = folder
-        self.engines = Engines(folder, lambda line: None)
+        self.engines = Engines(folder, lambda line: None, durable=not careless)
         self.ports = {name: free_port() for name in (*NAMES, "gateway")}
         self.url = f"http://127.0.0.1:{self.ports['gateway']}"
         self.environment: dict[str, str] = {}
