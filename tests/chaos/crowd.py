@@ -230,11 +230,11 @@ class Crowd:
     async def pays(self, buyer: Person, offer: Offer, order: str, token: str = "tok_visa", key: str | None = None) -> None:
         """With a key or without; where payments has not heard of the order yet, again a moment later."""
         body = {"orderId": order, "token": token}
-        for _ in range(TRIES):
+        for _ in range(2 * TRIES):
             answer = await self.tries_for(buyer, "pay", "POST", "/api/payments", body, key=key, ticket=offer.id, order=order)
             if answer.status not in (404, 409) or answer.body.get("title") not in ("Not payable yet", "Order not found"):
                 break
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.5)
         if answer.done and answer.status == 201:
             self.takes_off(offer)
 

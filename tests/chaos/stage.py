@@ -26,7 +26,7 @@ from admitone.privileges import as_account
 
 NAMES = tuple(service.name for service in SERVICES)
 PARTS = (*NAMES, "gateway", "postgres", "nats")
-ORDER_WINDOW_SECONDS, SETTLE_SECONDS = 10, 12
+ORDER_WINDOW_SECONDS, SETTLE_SECONDS = 15, 12
 """Short, so that orders expire while something is being killed; the second still covers the processor's deadline of 10 s."""
 COUNT_DELIVERIES = """
     CREATE TABLE deliveries (event_id uuid NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
