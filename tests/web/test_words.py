@@ -120,6 +120,7 @@ def test_a_strangers_text_is_escaped_and_its_web_addresses_are_links(text: str, 
     link = r'<a href="\1" rel="noopener noreferrer nofollow">\1</a>'
     assert with_links(text) == re.sub(r"\{(.*?)\}", link, shown)
 
+
 def test_a_date_that_somebody_in_between_has_doubled_is_no_time() -> None:
     date = ("Date", "Tue, 01 Jan 2030 12:00:00 GMT")
     assert clock_of(httpx.Response(200, headers=[date])) == NOON
