@@ -299,3 +299,10 @@ async def test_a_title_may_hold_anything_that_can_be_shown(house: House) -> None
         answer = await ann.ask("POST", "/api/tickets", {"title": title, "price": 5})
         assert (answer.status_code, answer.json()["title"]) == (201, title)
         assert (await ann.ticket(answer.json()))["title"] == title
+
+
+@pytest.mark.parametrize("name", ["a%00b", "x" * 300, "%F0%9F%92%A5" * 100, "%ff"])
+async def test_a_file_that_can_not_be_is_not_found(house: House, name: str) -> None:
+    async with httpx.AsyncClient(base_url=house.url, verify=False) as client:
+        answer = await client.get(f"/static/{name}")
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
