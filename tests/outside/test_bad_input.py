@@ -306,3 +306,10 @@ async def test_a_file_that_can_not_be_is_not_found(house: House, name: str) -> N
     async with httpx.AsyncClient(base_url=house.url, verify=False) as client:
         answer = await client.get(f"/static/{name}")
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("intent", ["a%00b", "%ff", "x" * 5000])
+async def test_a_payment_that_can_not_be_is_not_found_at_the_bank(house: House, intent: str) -> None:
+    async with httpx.AsyncClient(base_url=house.url, verify=False) as client:
+        refused(await client.get(f"/api/payments/test-bank/{intent}"), 404)
+        refused(await client.post(f"/api/payments/test-bank/{intent}/approval"), 404)

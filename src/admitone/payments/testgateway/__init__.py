@@ -167,6 +167,7 @@ class TestGateway:
 
     async def confirm(self, id: str, approve: bool) -> Intent:
         """What the buyer answered on the bank's page; only the first answer counts. Raises ChargeNotFound."""
+        _must_be_storable(id)
         async with self.books.transaction() as tx:
             answered = await tx.one(
                 Intent,
@@ -181,6 +182,7 @@ class TestGateway:
 
     async def intent(self, id: str) -> Intent:
         """Raises ChargeNotFound."""
+        _must_be_storable(id)
         async with self.books.reading() as tx:
             intent = await tx.one(Intent, "SELECT * FROM intents WHERE id = $1", id)
         if intent is None:
@@ -237,3 +239,9 @@ class TestGateway:
             redirect_url=f"/api/payments/test-bank/{intent.id}" if intent.status == NEEDS_CONFIRMATION else None,
             refund_id=intent.refund_id,
         )
+
+
+def _must_be_storable(id: str) -> None:
+    """Raises ChargeNotFound for what the database would not even look for."""
+    if "\0" in id:
+        raise ChargeNotFound
