@@ -42,6 +42,8 @@ SERVICES: tuple[Service, ...] = (
 DOCS = Docs(SERVICES)
 CORRELATION_HEADER = b"x-correlation-id"
 STOP_WITHIN_SECONDS = 2
+LONGEST_PATH = 1000
+"""Longer ones lead nowhere. Each app keeps the last thousand paths that it was asked for, whatever they were."""
 
 
 class Dispatcher:
@@ -63,8 +65,9 @@ class Dispatcher:
         started = time.perf_counter()
         status, seconds = 0, 0.0
         name, app = self._find(scope["path"])
+        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"host"]}  # Of no use here, and not always one.
         if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
-            scope = {**scope, "method": "GET"}
+            scope["method"] = "GET"
 
         async def watched_send(message: Any) -> None:
             nonlocal status, seconds
@@ -90,6 +93,8 @@ class Dispatcher:
                 return "process", self._metrics
         if page := DOCS.at(path):
             return "process", page
+        if len(path) > LONGEST_PATH:
+            return "process", self._nothing_here
         for prefix, name, app in self.apps:
             if is_under(prefix, path):
                 return name, app

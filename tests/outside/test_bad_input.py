@@ -313,3 +313,16 @@ async def test_a_payment_that_can_not_be_is_not_found_at_the_bank(house: House, 
     async with httpx.AsyncClient(base_url=house.url, verify=False) as client:
         refused(await client.get(f"/api/payments/test-bank/{intent}"), 404)
         refused(await client.post(f"/api/payments/test-bank/{intent}/approval"), 404)
+
+
+@pytest.mark.parametrize("host", ["localhost:99999", "[::1", "x/../y", "evil.example", "ü.example", ""])
+async def test_whatever_host_is_asked_for_the_answer_is_the_same(house: House, host: str) -> None:
+    async with httpx.AsyncClient(base_url=house.url, verify=False) as client:
+        for path, status in (("/api/tickets", 200), ("/", 200), ("/signin", 200), ("/api/orders", 401), ("/nowhere", 404)):
+            assert (await client.get(path, headers={b"Host": host.encode()})).status_code == status
+
+
+async def test_a_path_beyond_all_bounds_leads_nowhere(house: House) -> None:
+    async with httpx.AsyncClient(base_url=house.url, verify=False) as client:
+        for path in ("/tickets/", "/static/", "/", "/api/orders/"):
+            refused(await client.get(path + "x" * 1000), 404)
