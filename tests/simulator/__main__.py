@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -141,27 +142,31 @@ def search(name: str, processes: int) -> Result | None:
 def plant(processes: int, bugs: Iterable[Bug]) -> int:
     """Find each mistake anew, from seed 0 on, and write down how long it took."""
     bugs = list(bugs)
+    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    easy_first = sorted(bugs, key=lambda bug: recorded.get(bug.name, {"histories": MOST_FOR_A_BUG})["histories"])
     bar, tried, caught = Bar(len(bugs), "bugs"), Counter[str](), dict[str, Result]()
-    for result in in_processes([Job(tuple(range(MOST_FOR_A_BUG)), bug.name, stop=True) for bug in bugs], processes):
+    for result in in_processes([Job(tuple(range(MOST_FOR_A_BUG)), bug.name, stop=True) for bug in easy_first], processes):
         name = str(result.bug)
         tried[name] += 1
         if result.violation is not None:
             caught[name] = result
+            recorded[name] = {"seed": result.seed, "rule": result.violation.rule, "histories": tried[name]}
+            record(recorded)
         if result.violation is not None or tried[name] == MOST_FOR_A_BUG:
             bar.step(f"({name}: {tried[name]})")
     bar.end()
-    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
-    for name, result in caught.items():
-        assert result.violation is not None
-        recorded[name] = {"seed": result.seed, "rule": result.violation.rule, "histories": tried[name]}
     for bug in bugs:
         if bug.name not in caught:
             recorded.pop(bug.name, None)
             print(f"{bug.name} was not caught in {MOST_FOR_A_BUG} histories: a check is missing.")
-    RECORDED.write_text(json.dumps({bug.name: recorded[bug.name] for bug in BUGS if bug.name in recorded}, indent=2) + "\n")
-    PAGE.write_text(page())
+    record(recorded)
     print(f"{len(caught)} of {len(bugs)} caught, in {bar.seconds:.0f} s; written to {PAGE.parent.name}/{PAGE.name}.")
     return 0 if len(caught) == len(bugs) else 1
+
+
+def record(recorded: dict[str, Any]) -> None:
+    RECORDED.write_text(json.dumps({bug.name: recorded[bug.name] for bug in BUGS if bug.name in recorded}, indent=2) + "\n")
+    PAGE.write_text(page())
 
 
 def page() -> str:

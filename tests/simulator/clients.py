@@ -70,10 +70,10 @@ class Clients:
         dice, book = self.world.dice, self.world.book
         if self.asked and dice.random() < 0.1:
             return dice.choice(self.asked[-6:])  # Once more: the answer was lost, or they are impatient.
-        if not book.tickets or (len(book.tickets) < 3 and dice.random() < 0.12):
+        if not book.tickets or (len(book.tickets) < 3 and dice.random() < 0.15):
             return self.sell()
         open_orders = book.find(lambda order: order.status in ("created", "awaiting:payment"))
-        payable, free = self.payable(), self._free()
+        payable, free = self.payable(), self.free()
         weights = {
             self.buy: 6.0 if free else 0.5,
             self.edit: 1.3,
@@ -91,11 +91,11 @@ class Clients:
         body = {"title": "Front row", "price": price / 100}
         return self._route("tickets", tickets.list_ticket, f"{self._name(seller)} sells", seller, body)
 
-    def buy(self, ticket_id: UUID | None = None) -> Request:
+    def buy(self, ticket_id: UUID | None = None, buyer: User | None = None) -> Request:
         dice, book = self.world.dice, self.world.book
-        free = self._free()
+        free = self.free()
         ticket_id = ticket_id or dice.choice(free if free and dice.random() < 0.85 else list(book.tickets))
-        buyer, body = self._someone(), {"ticketId": str(ticket_id)}
+        buyer, body = buyer or self._someone(), {"ticketId": str(ticket_id)}
         if dice.random() < 0.6:  # The price that the page showed, maybe a while ago.
             body |= {"price": dice.choice(book.tickets[ticket_id][-2:]).price_cents / 100}  # type: ignore[dict-item]
         return self._route("orders", orders.create_order, f"{self._name(buyer)} buys {self._name_of(ticket_id)}", buyer, body)
@@ -119,6 +119,13 @@ class Clients:
         order_id, buyer = found
         label = f"{self._name(buyer)} cancels {self._name_of(order_id)}"
         return self._route("orders", orders.cancel_order, label, buyer, order_id=order_id)
+
+    async def cancel_newest(self, process: "Process") -> None:
+        """Whoever has bought last thinks better of it at once."""
+        order = [history[-1] for history in self.world.book.orders.values()][-1:]
+        if order and order[0].status == "created":
+            arguments = {"db": process.db, "user": self._user(order[0].user_id), "order_id": order[0].order_id}
+            await self._answer(orders.cancel_order, arguments)
 
     def extend(self) -> Request | None:
         found = self._an_order(0.95)
@@ -183,7 +190,7 @@ class Clients:
         dice, book = self.world.dice, self.world.book
         tickets = [ticket_id for ticket_id in book.tickets]
         open_orders = book.find(lambda order: order.status in ("created", "awaiting:payment"))
-        match dice.choice((0, 0, 0, 0, 1, 1, 1, 2, 3, 3)):
+        match dice.choice((0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4)):
             case 0 if tickets:
                 ticket_id = dice.choice(tickets)
                 return [self.buy(ticket_id), self.buy(ticket_id)]
@@ -192,6 +199,9 @@ class Clients:
                 return [self.edit(ticket_id), dice.choice((self.edit, self.withdraw))(ticket_id)]
             case 2 if open_orders:
                 return [request for request in (self.cancel(), dice.choice((self.extend, self.cancel))()) if request is not None]
+            case 4 if len(free := self.free()) > 1:
+                buyer = self._someone()
+                return [self.buy(ticket_id, buyer) for ticket_id in dice.sample(free, 2)]
             case 3 if self.payable():
                 return [request for request in (self.pay(), self.pay()) if request is not None]
         request = self.draw()
@@ -293,7 +303,7 @@ class Clients:
     def _name_of(self, of: UUID) -> str:
         return self.world.name(of)
 
-    def _free(self) -> list[UUID]:
+    def free(self) -> list[UUID]:
         """Tickets that nobody has, as far as orders knows."""
         book = self.world.book
         held = {order.ticket_id for order in book.find(book.holds)}

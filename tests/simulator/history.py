@@ -115,6 +115,8 @@ class History:
                     machines = self.machines()
             return
         others: dict[Do, float] = {self.somebody_asks: 10.0, self.somebody_races: 2.0, self.a_while_passes: 1.7}
+        if self.clients.free():
+            others[self.an_edit_is_overtaken] = 0.8
         if world.faults["down"]:
             others[self.one_is_down] = 0.35
         if world.faults["tail"]:
@@ -200,6 +202,12 @@ class History:
                 self.world.saw("somebody clicked twice")
                 await self.ask(request)
 
+    async def an_edit_is_overtaken(self) -> None:
+        """The ticket is changed, and ordered before orders has heard of that."""
+        ticket_id = self.world.dice.choice(self.clients.free())
+        await self.ask(self.clients.edit(ticket_id))
+        await self.ask(self.clients.buy(ticket_id))
+
     async def ask(self, request: Request) -> None:
         node = self.world.nodes[request.service]
         if not node.up:
@@ -207,7 +215,7 @@ class History:
             return
         await self.world.do(node, request.label, request.run(node.process), request.pays)
 
-    async def somebody_races(self) -> None:
+    async def somebody_races(self) -> None:  # noqa: PLR0912
         """Two at once, on two connections: one is held in the middle of its transaction until the other is done, or waits for it."""
         world, dice = self.world, self.world.dice
         requests = self.clients.rivals()
@@ -231,7 +239,9 @@ class History:
             rival = second.run(process)
             world.label = second.label
         others = [(world.label, rival, second.pays)]
-        if world.label != "the consumer" and dice.random() < 0.5:
+        if "buys" in world.label and dice.random() < 0.4:
+            others.append(("who was faster cancels", self.clients.cancel_newest(process), False))
+        elif world.label != "the consumer" and dice.random() < 0.5:
             if dice.random() < 0.5 and node.bus_back_at is None:
                 others.append(("the relay", world.relaying(node), False))
             elif node.name == "orders" and (request := self.clients.cancel()) is not None:
