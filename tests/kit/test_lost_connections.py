@@ -1,11 +1,15 @@
-"""A connection that the server has ended, and that nobody has noticed yet."""
+"""A connection that the engine has ended: just now, or before it had really begun."""
 
 import asyncio
+import contextlib
+import socket
 import struct
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
 
+from admitone.kit.bus import Bus, BusClosed
 from admitone.kit.config import own_database_url
 from admitone.kit.db import TRANSIENT, connected
 from admitone.kit.problem import TryAgain
@@ -16,16 +20,31 @@ LAST_WORDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to unexpected
 
 
 class Between:
-    """Hands on what a service and its database say to each other, and can put words into the database's mouth."""
+    """Hands on what a service and its engine say to each other, and can put words into the engine's mouth."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
+    def __init__(self, url: str, hangs_up_on_the_first: bool = False) -> None:
+        self.url = urlsplit(url)
+        self.hangs_up_on_the_first = hangs_up_on_the_first
         self.services: list[asyncio.StreamWriter] = []
 
     async def stands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_database, to_database = await asyncio.open_connection(self.host, self.port)
+        if self.hangs_up_on_the_first and not self.services:
+            self.services.append(writer)
+            writer.write(b'INFO {"max_payload": 1048576}\r\n')
+            await reader.read(1)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()  # With what was said unread, as when somebody is killed.
+            return
+        from_engine, to_engine = await asyncio.open_connection(self.url.hostname, self.url.port)
         self.services.append(writer)
-        await asyncio.gather(_hand_on(reader, to_database), _hand_on(from_database, writer))
+        await asyncio.gather(_hand_on(reader, to_engine), _hand_on(from_engine, writer))
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """The address at which it stands in for the engine."""
+        async with await asyncio.start_server(self.stands, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            yield self.url._replace(netloc=self.url.netloc.replace(f":{self.url.port}", f":{port}")).geturl()
 
     def says_goodbye(self) -> None:
         self.services[-1].write(b"E" + struct.pack("!i", len(LAST_WORDS) + 4) + LAST_WORDS)
@@ -38,13 +57,8 @@ async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 async def test_a_connection_that_has_just_been_ended_is_an_engine_that_is_away_and_no_error_of_ours(engines: Engines) -> None:
-    url = urlsplit(own_database_url(engines.database_url, "auth"))
-    assert url.hostname is not None
-    assert url.port is not None
-    between = Between(url.hostname, url.port)
-    server = await asyncio.start_server(between.stands, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, connected("auth", url._replace(netloc=url.netloc.replace(f":{url.port}", f":{port}")).geturl()) as db:
+    between = Between(own_database_url(engines.database_url, "auth"))
+    async with between.listening() as url, connected("auth", url) as db:
         between.says_goodbye()
         for _ in range(10):
             await asyncio.sleep(0)  # The loop reads what was said, while nobody asks anything; the connection stays open.
@@ -54,3 +68,16 @@ async def test_a_connection_that_has_just_been_ended_is_an_engine_that_is_away_a
         assert isinstance(as_problem(failed.value), TryAgain)
         async with db.transaction() as tx:
             assert await tx.value("SELECT 1") == 1
+
+
+async def test_a_bus_that_hangs_up_while_one_introduces_oneself_is_asked_again(engines: Engines) -> None:
+    between = Between(engines.nats_url, hangs_up_on_the_first=True)
+    async with between.listening() as url, Bus("web", url).connected() as bus:
+        await bus.stream_created()
+        assert len(between.services) == 2
+
+
+async def test_a_bus_that_knows_another_password_is_not_asked_for_ever(engines: Engines) -> None:
+    with pytest.raises(BusClosed, match="are the credentials right"):
+        async with Bus("web", engines.nats_url.replace("admitone:", "admitone:another-")).connected():
+            pass

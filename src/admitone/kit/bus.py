@@ -65,8 +65,13 @@ class Bus:
         async def closed() -> None:
             self._closed = True
 
-        async def complain(error: Exception) -> None:
-            self.complain(error)
+        introduced = False
+
+        async def note(error: Exception) -> None:
+            # Whether the client calls itself closed says nothing here: it does so between two tries to connect, too.
+            if not introduced and "Authorization Violation" in str(error):
+                raise self._no_way_back()
+            self._note(error)
 
         await self.client.connect(
             self.url,
@@ -79,8 +84,9 @@ class Bus:
             disconnected_cb=disconnected,
             reconnected_cb=reconnected,
             closed_cb=closed,
-            error_cb=complain,
+            error_cb=note,
         )
+        introduced = True
         try:
             await self.ensure_stream()
             yield self
@@ -116,7 +122,13 @@ class Bus:
     def complain(self, error: Exception) -> None:
         """Log trouble, but not each time it is met again. Raises BusClosed when there is no way back."""
         if self._closed or self.client.is_closed:
-            raise BusClosed(f"{self.service}: the event bus has closed the connection for good; are the credentials right?")
+            raise self._no_way_back()
+        self._note(error)
+
+    def _no_way_back(self) -> BusClosed:
+        return BusClosed(f"{self.service}: the event bus has closed the connection for good; are the credentials right?")
+
+    def _note(self, error: Exception) -> None:
         self._troubled_at = time.monotonic()
         if self._troubled_at - self._complained_at > COMPLAIN_EVERY_SECONDS:
             self._complained_at = self._troubled_at
