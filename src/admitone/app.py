@@ -268,7 +268,7 @@ class _WithStreams:
 
 
 async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Answer requests until SIGINT or SIGTERM; then finish what is under way, but no longer than two seconds."""
+    """Answer requests until SIGINT or SIGTERM, or until cancelled; then finish what is under way, but no longer than two seconds."""
     streams = _WithStreams(app)
     server = _Server(
         uvicorn.Config(
@@ -297,8 +297,13 @@ async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]
         on_ready()
 
     announcing = asyncio.create_task(announce())
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        await server.serve(sockets=[listening])
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:  # A loop of ours has died. What requests need is there still, and is taken away after this.
+        stop()
+        await serving
+        raise
     finally:
         announcing.cancel()
         log.info("stopped")
