@@ -199,9 +199,8 @@ async def main(given: argparse.Namespace) -> int:
         return 1
     print("\n".join(report.lines(all_pieces)))
     if given.report:
-        given.report.write_text(
-            report.markdown(all_pieces, f"make chaos CYCLES={sum(piece.cycles for piece in all_pieces)} RESULTS=FILE REPORT=docs/chaos.md")
-        )
+        cycles = sum(piece.cycles for piece in all_pieces)
+        report.write(all_pieces, given.report, f"make chaos CYCLES={cycles} RESULTS=chaos.jsonl REPORT=docs/chaos.md")
     wrong = [*report.vacuous(all_pieces), *(violation for piece in all_pieces for violation in piece.violations)]
     for sentence in wrong:
         print(f"FAILED: {sentence}")

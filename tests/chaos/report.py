@@ -9,6 +9,8 @@ from pathlib import Path
 
 from chaos.stage import PARTS
 
+MARK = "<!-- made by `make chaos REPORT=docs/chaos.md`: to here -->"
+
 
 @dataclass(kw_only=True)
 class Piece:
@@ -73,6 +75,12 @@ def lines(pieces: list[Piece]) -> list[str]:
     return [f"{name:<58} {value}" for name, value in _figures(pieces)] + ["", *_table(pieces, _plain_row)]
 
 
+def write(pieces: list[Piece], file: Path, command: str) -> None:
+    """What stands below the mark was written by hand, and stays."""
+    by_hand = file.read_text().partition(MARK)[2] if file.exists() else "\n"
+    file.write_text(f"{markdown(pieces, command)}\n{MARK}{by_hand}")
+
+
 def markdown(pieces: list[Piece], command: str) -> str:
     """For docs/."""
     days = sorted({piece.ended_at for piece in pieces})
@@ -92,9 +100,9 @@ def markdown(pieces: list[Piece], command: str) -> str:
         command,
         "```",
         "",
-        f"{len(pieces)} pieces, {' to '.join(dict.fromkeys((days[0], days[-1])))}, of commit {', '.join(commits)}; seeds "
-        f"{', '.join(str(piece.seed) for piece in pieces)}. The seed draws the faults and what the crowd wants; when exactly what meets",
-        "what, no seed decides.",
+        f"{len(pieces)} pieces, {' to '.join(dict.fromkeys((days[0], days[-1])))}, of commit {', '.join(commits)}.",
+        f"Seeds: {', '.join(str(piece.seed) for piece in pieces)}.",
+        "The seed draws the faults and what the crowd wants; when exactly what meets what, no seed decides.",
         "",
         "| | |",
         "|---|---:|",
@@ -120,6 +128,8 @@ def _figures(pieces: list[Piece]) -> list[tuple[str, str]]:
     answers = sum((Counter(piece.answers) for piece in pieces), Counter[str]())
     faults = sum((Counter(piece.faults) for piece in pieces), Counter[str]())
     why_unclear = sum((Counter(piece.unclear_done_by) for piece in pieces), Counter[str]())
+    if why_unclear.total() != sum(piece.unclear_done for piece in pieces):
+        why_unclear.clear()  # Some of the pieces are too old to say.
     by_how = Counter[str]()
     for fault, times in faults.items():
         by_how[fault.partition(" ")[2]] += times
