@@ -191,11 +191,13 @@ FORM_FIELDS: dict[str, dict[str, str]] = {
     "/signup": {"email": "x@example.com", "password": "12345678", "next": "/"},
     "/signin": {"email": "x@example.com", "password": "12345678", "next": "/"},
     "/signout": {},
-    "/sell": {"title": "Front row", "price": "12.50", "key": "k" * 20},
-    "/tickets/{ticketId}/edit": {"title": "Front row", "price": "12.50"},
+    "/sell": {"title": "Front row", "price": "12.50", "note": "At the door", "key": "k" * 20},
+    "/tickets/{ticketId}/edit": {"title": "Front row", "price": "12.50", "note": "At the door"},
+    "/tickets/{ticketId}/note": {"note": "At the door"},
     "/tickets/{ticketId}/withdrawal": {},
     "/orders": {"ticket": "", "price": "12.50", "key": "k" * 20},
     "/orders/{orderId}/payment": {"card": "4242424242424242", "key": "k" * 20},
+    "/orders/{orderId}/extension": {},
     "/orders/{orderId}/cancellation": {},
 }
 """A test fails for a form that is not here."""
@@ -249,7 +251,7 @@ class Scene:
         ids = {
             "ticketId": self.ticket["id"],
             "orderId": self.order["id"],
-            "filePath": "style.css",
+            "name": "style.css",
             "chargeId": str(uuid4()),
             "intentId": "x",
         }

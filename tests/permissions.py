@@ -52,13 +52,19 @@ ALLOWED: dict[str, Row] = {
     "GET /api/tickets/{ticketId}": everybody(200),
     "GET /": everybody(200),
     "GET /tickets/{ticketId}": everybody(200),
+    "GET /api/orders/proof": everybody(404),  # Nobody has published one.
+    "GET /proof": everybody(200),
     "GET /live/listings": everybody(200),
+    "GET /live/orders": everybody(200),  # A stream says to ask again, and to nobody but the buyer; so does the next.
+    "GET /live/orders/{orderId}": everybody(200),
     "GET /live/tickets": everybody(200),
     "GET /live/tickets/{ticketId}": everybody(200),
-    "GET /static/{filePath}": everybody(200),
+    "GET /static/{name}": everybody(200),
     "GET /signin": (200, 303, 303, 303),
     "GET /signup": (200, 303, 303, 303),
-    "GET /tickets/{ticketId}/withdrawal": everybody(303),  # Back to the page of the ticket; so are the next two.
+    "GET /tickets/{ticketId}/withdrawal": everybody(303),  # Back to the page of the ticket; so are the next four.
+    "GET /tickets/{ticketId}/note": everybody(303),
+    "GET /orders/{orderId}/extension": everybody(303),
     "GET /orders/{orderId}/payment": everybody(303),
     "GET /orders/{orderId}/cancellation": everybody(303),
     # One's own.
@@ -75,6 +81,7 @@ ALLOWED: dict[str, Row] = {
     "GET /tickets/{ticketId}/edit": (SIGN_IN, 403, 303, 403),
     "POST /tickets/{ticketId}/edit": (SIGN_IN, 403, 409, 403),
     "POST /tickets/{ticketId}/withdrawal": (SIGN_IN, 403, 409, 403),
+    "POST /tickets/{ticketId}/note": (SIGN_IN, 403, 303, 403),
     # The buyer's: for anybody else there is no such order.
     "GET /api/orders/{orderId}": (401, 404, 404, 200),
     "GET /api/orders/{orderId}/history": (401, 404, 404, 200),
@@ -83,6 +90,7 @@ ALLOWED: dict[str, Row] = {
     "POST /api/orders/{orderId}/extension": (401, 404, 404, 200),
     "POST /api/payments": (401, 404, 404, 409),  # There is a payment under way.
     "POST /orders/{orderId}/payment": (SIGN_IN, 404, 404, 303),
+    "POST /orders/{orderId}/extension": (SIGN_IN, 404, 404, 303),  # They have had it; a second time changes nothing.
     # What is taken already is refused to everybody.
     "POST /api/orders": signed_in(409),
     "POST /orders": signed_in_at_a_page(409),
@@ -128,7 +136,7 @@ class Scene:
         """As good a request as there can be, by whoever has that cookie."""
         method, _, path = route.partition(" ")
         ids = {"ticketId": self.ticket["id"], "orderId": self.order["id"], "chargeId": self.charge_id, "intentId": self.intent_id}
-        path = re.sub(r"\{(\w+)\}", lambda found: {**ids, "filePath": "style.css"}[found[1]], path)
+        path = re.sub(r"\{(\w+)\}", lambda found: {**ids, "name": "style.css"}[found[1]], path)
         if route == "GET /api/payments":
             path += "?orderId=" + self.order["id"]
         headers = {} if cookie is None else {"Cookie": f"session={cookie}"}
@@ -148,7 +156,9 @@ class Scene:
             case "PUT", changed:
                 return {"note": NOTE} if changed.endswith("/note") else ticket
             case "POST", changed if changed.endswith("/edit"):
-                return ticket
+                return ticket | {"note": NOTE}
+            case "POST", changed if changed.endswith("/note"):
+                return {"note": NOTE}
             case "POST", "/orders":
                 return {"ticketId": self.ticket["id"]} if path.startswith("/api") else {"ticket": self.ticket["id"], "price": "20.00"}
             case "POST", "/payments":

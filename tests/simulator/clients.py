@@ -16,6 +16,7 @@ from admitone.kit.log import going_back_to
 from admitone.kit.problem import Problem
 from admitone.kit.session import User
 from admitone.orders import routes as orders
+from admitone.orders.tally import Tally
 from admitone.payments import routes as payments
 from admitone.payments.commands import ask_for_refund
 from admitone.tickets import routes as tickets
@@ -228,6 +229,8 @@ class Clients:
                 arguments["gateway"] = self.world.processor
             if route in (tickets.list_ticket, orders.create_order):
                 arguments["settings"] = self.world.settings
+            if route is orders.create_order:
+                arguments["tally"] = Tally()
             correlation = self.world.uuid()
             request.correlations.append(correlation)
             known = self._has_had_its_effect(request)
