@@ -3,6 +3,7 @@
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
 # make outside  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
+# make prove  all that shows that no ticket is sold twice: simulate, planted bugs, races, outside, chaos (20 minutes)
 # make screenshots  take docs/screenshots/*.png anew, with the tickets of admitone demo (needs chromium)
 # make simulate [SEEDS=1000] [FIRST=seed] [BUG=no-fencing]  histories of a simulated marketplace with faults, or a mistake being caught (BUG=? lists them)
 # make plant  catch every planted bug anew, and write docs/planted.md
@@ -15,7 +16,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test browser races outside screenshots stripe docs figures money-soak lock clean simulate plant chaos
+.PHONY: run test browser races outside screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -45,6 +46,14 @@ simulate: .venv/test
 
 plant: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m simulator plant
+
+prove: .venv/outside
+	PYTHONPATH=tests $(BIN)/python -m simulator replay
+	PYTHONPATH=tests $(BIN)/python -m simulator twice --seeds 100
+	$(MAKE) simulate
+	$(MAKE) chaos
+	$(MAKE) races
+	$(MAKE) outside
 
 stripe: .venv/test
 	$(BIN)/pytest -n0 tests/payments/test_gateway_contract.py
