@@ -479,7 +479,7 @@ def _sentences() -> Any:
         yield
     except* EXPECTED as group:
         _fail(" ".join(str(error) for error in _leaves(group)))
-    except* (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as group:
+    except* (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as group:
         _fail(f"An engine can't be used: {'; '.join(str(error) or repr(error) for error in _leaves(group))}")
 
 

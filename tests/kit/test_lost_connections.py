@@ -7,8 +7,10 @@ import struct
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
+from admitone import cli
 from admitone.kit.bus import Bus, BusClosed
 from admitone.kit.config import own_database_url
 from admitone.kit.db import TRANSIENT, connected
@@ -81,3 +83,9 @@ async def test_a_bus_that_knows_another_password_is_not_asked_for_ever(engines: 
     with pytest.raises(BusClosed, match="are the credentials right"):
         async with Bus("web", engines.nats_url.replace("admitone:", "admitone:another-")).connected():
             pass
+
+
+def test_a_command_whose_connection_has_just_been_ended_says_so_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"), cli._sentences():
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+    assert capsys.readouterr().err.startswith("admitone: An engine can't be used: ")
