@@ -256,11 +256,13 @@ class History:
             waiting.append(activity)
         world.label = first.label
         a.go.set()
-        await a.task_done()
+        await self._is_blocked(node, a)  # By one that is held itself, if at all: that one goes on now.
         for activity in waiting:
             if activity.hold is not None:
                 world.label = activity.label
                 activity.hold.set()
+                await self._is_blocked(node, activity)
+        for activity in (a, *waiting):
             await activity.task_done()
         for activity in (a, *waiting):
             await world.after(node, activity)
