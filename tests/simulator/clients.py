@@ -107,9 +107,9 @@ class Clients:
             return None
         return self.pay_for(self.world.book.orders[found[0]][-1])
 
-    def pay_for(self, order: OrderEvent) -> Request:
+    def pay_for(self, order: OrderEvent, token: str | None = None) -> Request:
         dice, order_id, buyer = self.world.dice, order.order_id, self._user(order.user_id)
-        token = dice.choices(("tok_visa", DECLINED, CONFIRMED), (6.0, self.declines, 1.0))[0]
+        token = token or dice.choices(("tok_visa", DECLINED, CONFIRMED), (6.0, self.declines, 1.0))[0]
         label = f"{self._name(buyer)} pays {self._name_of(order_id)} with {token}"
         return self._route("payments", payments.pay, label, buyer, {"orderId": str(order_id), "token": token}, gateway=True)
 
@@ -191,7 +191,7 @@ class Clients:
         dice, book = self.world.dice, self.world.book
         tickets = [ticket_id for ticket_id in book.tickets]
         open_orders = book.find(lambda order: order.status in ("created", "awaiting:payment"))
-        match dice.choice((0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4)):
+        match dice.choice((0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4, 4, 5)):
             case 0 if tickets:
                 ticket_id = dice.choice(tickets)
                 return [self.buy(ticket_id), self.buy(ticket_id)]
@@ -203,6 +203,8 @@ class Clients:
             case 4 if len(free := self.free()) > 1:
                 buyer = self._someone()
                 return [self.buy(ticket_id, buyer) for ticket_id in dice.sample(free, 2)]
+            case 5:
+                return [self.sell(), self.sell()]
             case 3 if self.payable():
                 return [request for request in (self.pay(), self.pay()) if request is not None]
         request = self.draw()

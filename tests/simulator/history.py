@@ -239,10 +239,10 @@ class History:
             rival = second.run(process)
             world.label = second.label
         others = [(world.label, rival, second.pays)]
-        if "buys" in world.label and dice.random() < 0.4:
+        if "buys" in world.label and dice.random() < 0.5:
             others.append(("who was faster cancels", self.clients.cancel_newest(process), False))
-        elif world.label != "the consumer" and dice.random() < 0.5:
-            if dice.random() < 0.5 and node.bus_back_at is None:
+        elif world.label != "the consumer" and dice.random() < 0.6:
+            if dice.random() < 0.6 and node.bus_back_at is None:
                 others.append(("the relay", world.relaying(node), False))
             elif node.name == "orders" and (request := self.clients.cancel()) is not None:
                 others.append((request.label, request.run(process), False))
@@ -283,18 +283,29 @@ class History:
     async def a_while_passes(self) -> None:
         world, dice = self.world, self.world.dice
         open_orders = world.book.find(lambda order: order.status in ("created", "awaiting:payment"))
-        if open_orders and dice.random() < 0.35:  # To about the moment at which something is decided.
-            order = dice.choice(self.clients.payable() or open_orders)
-            moment = dice.choice((order.expires_at, order.cancel_at)) + timedelta(seconds=dice.choice((-20, -2, -0.1, 0.1, 2, 20)))
-            seconds = (moment - world.now).total_seconds()
-            if order.status == "awaiting:payment" and dice.random() < 0.7:  # And the buyer pays at the last moment.
-                await self.time_passes(timedelta(seconds=max(seconds, 0.001)))
-                await self.ask(self.clients.pay_for(order))
-                return
+        if open_orders and dice.random() < 0.4:  # To about the moment at which something is decided.
+            payable = self.clients.payable()
+            order = dice.choice(payable or open_orders)
+            if payable and dice.random() < 0.7:
+                await self._until(order.expires_at - timedelta(seconds=dice.choice((0.1, 1, 3, 20))))
+                await self.ask(self.clients.pay_for(order, "tok_visa"))
+            else:
+                await self._until(dice.choice((order.expires_at, order.cancel_at)) + timedelta(seconds=dice.choice((-2, -0.1, 0.1, 2, 20))))
         else:
-            seconds = dice.choice((1, 5, 15, 60, 300)) * dice.random()
-        if seconds > 0:
-            await self.time_passes(timedelta(seconds=seconds))
+            await self.time_passes(timedelta(seconds=dice.choice((1, 5, 15, 60, 300)) * dice.random()))
+
+    async def _until(self, moment: datetime) -> None:
+        """Where everything is prompt, what there is to be done until then is done."""
+        world = self.world
+        for _ in range(300):
+            if world.now >= moment or world.violations:
+                return
+            await world.come_back()
+            if world.prompt and (machines := self.machines()):
+                await world.dice.choice(machines)()
+                world.now += timedelta(milliseconds=1)
+            else:
+                await self.time_passes(moment - world.now)
 
     async def one_is_down(self) -> None:
         world = self.world

@@ -42,7 +42,8 @@ def story(outcome: Outcome) -> str:
             tickets |= {one for one in line.about if outcome.names.get(one, "").startswith("T")}
     everyone = not concerned
     told = []
-    for line in outcome.lines:
+    end = max((number for number, line in enumerate(outcome.lines) if line.who == "!"), default=len(outcome.lines))
+    for line in outcome.lines[: end + 1]:
         about_it = everyone or line.about & (concerned | tickets) or any(outcome.names.get(one, "?") in line.text for one in concerned)
         at_large = not line.about and any(
             word in line.text for word in ("is killed", "starts again", "loses", "is lost", "made anew", "is down for")
