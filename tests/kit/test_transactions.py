@@ -5,10 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from facts import order_created, payment_created, ticket_created
 
-from admitone.kit.db import happened
+from admitone.kit.db import TRANSIENT, happened
 from admitone.kit.event import Event
 from admitone.kit.log import causation_id, going_back_to
 from admitone.local import Engines
@@ -85,3 +86,20 @@ async def test_a_loop_that_is_ended_at_the_moment_of_a_signal_ends() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_connection_that_the_server_ends_is_an_engine_that_is_away_whenever_that_is_noticed(own: OwnDatabase) -> None:
+    """A moment earlier or later it is another error: each of them turns up in so many tries."""
+
+    async def asks_on(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        while True:
+            await connection.fetchval("SELECT 1")
+
+    for _ in range(25):
+        connection = await asyncpg.connect(own.url)
+        try:
+            await own.rows("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+            with pytest.raises(TRANSIENT):
+                await asks_on(connection)
+        finally:
+            connection.terminate()
