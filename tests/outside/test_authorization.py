@@ -12,10 +12,10 @@ def test_every_route_says_whom_it_is_for() -> None:
 
 
 async def test_everybody_may_do_what_the_table_says_and_nothing_else(house: House) -> None:
-    """With two of the forged tokens for each route; `make outside` tries all of them everywhere."""
-    asked, wrong = await found_wrong(house, forgeries_each=2)
+    """With one of the forged tokens for each route, in turn; `make outside` tries all of them everywhere."""
+    asked, wrong = await found_wrong(house, forgeries_each=1)
     assert not wrong, "\n".join(wrong)
-    assert asked > 5 * len(ROUTES)
+    assert asked > 4 * len(ROUTES)
 
 
 @pytest.mark.parametrize("page", ["/orders", "/api/orders"])
