@@ -21,6 +21,7 @@ from admitone.payments import routes as payments
 from admitone.payments.commands import ask_for_refund
 from admitone.tickets import routes as tickets
 from simulator.processor import CONFIRMED, DECLINED
+from simulator.wires import Crash
 
 if TYPE_CHECKING:
     from simulator.world import Process, World
@@ -49,6 +50,8 @@ class Clients:
         self.world = world
         self.users: list[User] = []
         self.asked: list[Request] = []
+        self.unclear: list[Request] = []
+        """What had no answer, or none that says whether it was done: it is asked again."""
         self._keys = 0
         self.declines = world.dice.choice((1.0, 3.0, 40.0))
         """How many of ten cards and a few are declined, in this history."""
@@ -69,6 +72,8 @@ class Clients:
     def draw(self) -> Request | None:
         """Somebody's next request, or None when there is nothing that anybody could do."""
         dice, book = self.world.dice, self.world.book
+        if self.unclear and dice.random() < 0.6:
+            return self.unclear.pop(0)
         if self.asked and dice.random() < 0.1:
             return dice.choice(self.asked[-6:])  # Once more: the answer was lost, or they are impatient.
         if not book.tickets or (len(book.tickets) < 3 and dice.random() < 0.15):
@@ -236,8 +241,14 @@ class Clients:
             correlation = self.world.uuid()
             request.correlations.append(correlation)
             known = self._has_had_its_effect(request)
-            with going_back_to(correlation):
-                status, answer = await self._answer(route, arguments)
+            try:
+                with going_back_to(correlation):
+                    status, answer = await self._answer(route, arguments)
+            except Crash:
+                self.unclear.append(request)
+                raise
+            if status == 503:
+                self.unclear.append(request)
             self._answered(request, label, status, answer, known)
 
         self.asked.append(request)

@@ -133,7 +133,8 @@ class History:
         for node in world.nodes.values():
             if not node.up:
                 continue
-            if node.relay_wanted and node.bus_back_at is None:
+            looks = node.looks_at_stream
+            if node.bus_back_at is None and (node.relay_wanted or (looks is not None and looks <= world.now)):
                 turns += [_call(world.relay, node)] * 2
             if (
                 node.bus_back_at is None
@@ -371,7 +372,7 @@ class History:
         world = self.world
         moments = [node.next_look for node in (world.nodes["expiration"], world.nodes["payments"]) if node.up]
         for node in world.nodes.values():
-            moments += [moment for moment in (node.up_at, node.bus_back_at) if moment is not None]
+            moments += [moment for moment in (node.up_at, node.bus_back_at, node.looks_at_stream) if moment is not None]
             moments += [activity.ready_at for activity in node.parked if activity.ready_at is not None]
         for queue in world.carrier.queues.values():
             moments += [delivery.visible_at for delivery in queue]

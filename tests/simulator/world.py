@@ -18,7 +18,7 @@ from admitone.kit.bus import BUS_TROUBLE
 from admitone.kit.config import Settings
 from admitone.kit.consumer import ACK_WAIT_SECONDS, Consumer
 from admitone.kit.db import TRANSIENT, Database
-from admitone.kit.relay import Relay
+from admitone.kit.relay import LOOK_AFTER_STREAM_SECONDS, Relay
 from admitone.kit.service import Service
 from admitone.kit.testing import NOON
 from admitone.payments import routes as payment_routes
@@ -138,6 +138,14 @@ class Node:
     @property
     def up(self) -> bool:
         return self.up_at is None
+
+    @property
+    def looks_at_stream(self) -> datetime | None:
+        """When its relay, idle or not, will find that the stream is another one; None while it is the one that it knows."""
+        relay = self.process.relay
+        if relay._stream_created in (None, self.world.carrier.made):
+            return None
+        return NOON + timedelta(seconds=relay._looked_at - NOON.timestamp() + LOOK_AFTER_STREAM_SECONDS + 0.001)
 
 
 class World:
