@@ -149,7 +149,7 @@ class Book:
         if now >= event.expires_at:
             self.world.saw("a payment begun in time was approved in the settle time")
         if self.about[event.order_id]["ExpirationComplete"]:
-            self.world.saw("the payment beat the timer that had rung")
+            self.world.saw("the payment beat the timer")
 
     def _cancelled(self, event: OrderCancelled, before: OrderEvent, now: datetime) -> None:
         name, told = self.world.name(event.order_id), self.about[event.order_id]
@@ -246,6 +246,8 @@ class Book:
                     self.broken("I4", f"the timer of {name} rang before its time", order_id)
                 if any(before.cancel_at == event.cancel_at for before in told["ExpirationComplete"]):
                     self.broken("I4", f"the timer of {name} rang twice for one deadline", order_id)
+                if order.status == "complete":
+                    self.world.saw("the payment beat the timer")
                 if event.cancel_at < order.cancel_at:
                     self.world.saw("a timer rang for a deadline that was superseded")
             case ReservationRefused():

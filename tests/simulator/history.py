@@ -114,7 +114,7 @@ class History:
                     await dice.choice(machines)()
                     machines = self.machines()
             return
-        others: dict[Do, float] = {self.somebody_asks: 10.0, self.somebody_races: 2.0, self.a_while_passes: 1.7}
+        others: dict[Do, float] = {self.somebody_asks: 10.0, self.somebody_races: 2.0, self.a_while_passes: 2.0}
         if self.clients.free():
             others[self.an_edit_is_overtaken] = 0.8
         if world.faults["down"]:
@@ -284,7 +284,7 @@ class History:
     async def a_while_passes(self) -> None:
         world, dice = self.world, self.world.dice
         open_orders = world.book.find(lambda order: order.status in ("created", "awaiting:payment"))
-        if open_orders and dice.random() < 0.4:  # To about the moment at which something is decided.
+        if open_orders and dice.random() < 0.5:  # To about the moment at which something is decided.
             payable = self.clients.payable()
             order = dice.choice(payable or open_orders)
             if payable and dice.random() < 0.7:

@@ -43,7 +43,7 @@ class Processor:
         self.intents: dict[str, Intent] = {}
         self.notices: list[Notice] = []
         self.unwell = world.dice.choice((0.15, 0.6))
-        """How many of its calls time out before their effect, and how many after it, in a history where some do."""
+        """How many of its calls time out before their effect, and how many after it, in a history where some do; of captures, half."""
         self.timed_out: set[tuple[str, UUID]] = set()
 
     async def token(self, text: str) -> str:
@@ -133,7 +133,7 @@ class Processor:
         order = world.name(charge.order_id)
         slow = timedelta(seconds=world.dice.choice((0.05, 0.3, 1.0, 4.0)))
         await world.pause(charge.order_id, world.now + slow)
-        if world.chance("gateway", self.unwell):
+        if world.chance("gateway", 0.5 if call == "capture" else self.unwell):
             await self._time_out(call, charge, "before its effect")
         try:
             intent = act()
@@ -145,7 +145,7 @@ class Processor:
             world.saw("a capture after a time-out")
         if call == "authorize" and (call, charge.charge_id) in self.timed_out:
             world.saw("an authorization asked for again after a time-out")
-        if world.chance("gateway", self.unwell):
+        if world.chance("gateway", 0.5 if call == "capture" else self.unwell):
             await self._time_out(call, charge, "after its effect")
         if world.dice.random() < 0.3:
             await world.pause(charge.order_id, world.now + slow)

@@ -13,7 +13,7 @@ SOMETIMES = (
     "the timer ended an order",
     "the sweep ended an order",
     "an approved payment lost against the end of its order",
-    "the payment beat the timer that had rung",
+    "the payment beat the timer",
     "a payment begun in time was approved in the settle time",
     "an order was extended",
     "the third decline ended an order",

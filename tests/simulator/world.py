@@ -157,7 +157,7 @@ class World:
         self.dice = Random(f"{seed}: what happens")
         self._ids = Random(f"{seed}: ids")
         self.now = NOON
-        self.settings = Settings(fee_basis_points=250, max_open_orders=Random(f"{seed}: settings").choice((1, 2, 8)))
+        self.settings = Settings(fee_basis_points=250, max_open_orders=Random(f"{seed}: settings").choice((1, 1, 2, 8)))
         draw = Random(f"{seed}: faults")
         calm = draw.random() < 0.15
         self.faults = {fault: not calm and draw.random() < 0.35 for fault in FAULTS}
