@@ -12,14 +12,21 @@
   const ASK_EVERY_MS = 5000;
   let asked = -Infinity;
 
+  let inDoubt = false; // At zero the server is asked: what it says then counts, also where it is less than we have learnt.
   const ask = () => {
     if (performance.now() - asked < ASK_EVERY_MS) return;
     asked = performance.now();
+    inDoubt = true;
     document.dispatchEvent(new Event("time-is-up"));
   };
 
   const show = (timer) => {
-    learn(Number(timer.dataset.now));
+    if (timer.learnt !== timer.dataset.now) {
+      if (inDoubt) ahead = -Infinity;
+      inDoubt = false;
+      timer.learnt = timer.dataset.now;
+      learn(Number(timer.dataset.now));
+    }
     const left = Number(timer.dataset.until) - ahead - performance.now();
     const seconds = Math.max(0, Math.floor(left / 1000));
     const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}${timer.dataset.after ?? ""}`;
