@@ -55,8 +55,8 @@ def main() -> int:
             case "twice":
                 return twice(given.seeds)
         return show(bug) if bug else run(given.seeds, first_seed() if given.first is None else given.first, given.processes)
-    except Stale as stale:
-        print(stale, file=sys.stderr)
+    except (Stale, NothingPlanted) as trouble:
+        print(trouble, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -128,13 +128,24 @@ def show(bug: Bug) -> int:
     return 0
 
 
+class NothingPlanted(Exception):
+    """What looked like a catch was a failure of the product, or of the simulator."""
+
+
+def counted(result: Result) -> Result:
+    """Raises NothingPlanted."""
+    if result.also_without:
+        raise NothingPlanted(f"Seed {result.seed} breaks a rule without any planted bug: see make simulate SEEDS=1 FIRST={result.seed}")
+    return result
+
+
 def search(name: str, processes: int) -> Result | None:
     bar = Bar(MOST_FOR_A_BUG, "histories at most")
     for result in in_processes([Job(tuple(range(MOST_FOR_A_BUG)), name, stop=True)], processes):
         bar.step()
         if result.violation is not None:
             bar.end()
-            return result
+            return counted(result)
     bar.end()
     return None
 
@@ -146,7 +157,7 @@ def plant(processes: int, bugs: Iterable[Bug]) -> int:
     easy_first = sorted(bugs, key=lambda bug: recorded.get(bug.name, {"histories": MOST_FOR_A_BUG})["histories"])
     bar, tried, caught = Bar(len(bugs), "bugs"), Counter[str](), dict[str, Result]()
     for result in in_processes([Job(tuple(range(MOST_FOR_A_BUG)), bug.name, stop=True) for bug in easy_first], processes):
-        name = str(result.bug)
+        name = str(counted(result).bug)
         tried[name] += 1
         if result.violation is not None:
             caught[name] = result
@@ -202,7 +213,7 @@ def replay(processes: int) -> int:
     survived = {bug.name for bug in BUGS}
     bar = Bar(len(BUGS), "bugs")
     for result in in_processes(jobs, processes):
-        if result.violation is not None:
+        if counted(result).violation is not None:
             survived.discard(str(result.bug))
             bar.step()
     bar.end()

@@ -415,7 +415,7 @@ class History:
 
     async def _more_to_come(self) -> bool:
         world = self.world
-        waiting = any(world.carrier.queues.values()) or any(node.parked for node in world.nodes.values())
+        waiting = any(world.carrier.queues.values()) or any(node.parked or node.looks_at_stream for node in world.nodes.values())
         undecided = world.book.find(lambda order: order.status in ("created", "awaiting:payment"))
         return waiting or bool(undecided) or world.nodes["payments"].next_look < world.now + timedelta(minutes=30)
 

@@ -6,7 +6,7 @@ import queue
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -29,6 +29,8 @@ class Result:
     sometimes: tuple[str, ...]
     violation: Violation | None
     bug: str | None = None
+    also_without: bool = False
+    """The seed breaks a rule when nothing is planted, too: that is no catch, but a failure."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,19 @@ def _work(waiting: "Queue[Job | None]", results: "Queue[Result | None]") -> None
 async def _play_all(waiting: "Queue[Job | None]", results: "Queue[Result | None]") -> None:
     async with own_ground() as ground:
         while (job := waiting.get()) is not None:
+            last: Result | None = None
             async with planted(BY_NAME[job.bug] if job.bug else None, ground):
                 for seed in job.seeds:
+                    if last is not None:
+                        results.put(last)
                     outcome = await played(ground, seed)
                     violation = outcome.violations[0] if outcome.violations else None
-                    results.put(Result(seed, tuple(outcome.sometimes), violation, job.bug))
+                    last = Result(seed, tuple(outcome.sometimes), violation, job.bug)
                     if violation is not None and job.stop:
                         break
+            if last is not None and last.violation is not None and job.bug is not None:
+                last = replace(last, also_without=bool((await played(ground, last.seed)).violations))
+            results.put(last)
         results.put(None)
 
 

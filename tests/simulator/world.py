@@ -232,7 +232,7 @@ class World:
         self._disturbed_at = max(self._disturbed_at, self.now)
 
     def quiet_for(self, seconds: float) -> bool:
-        """Whether everything was prompt and nothing went wrong for so long."""
+        """Whether everything was prompt, nobody was away and nothing went wrong for so long."""
         return self.prompt and (self.now - self._disturbed_at).total_seconds() >= seconds
 
     def up_for(self, service: str) -> float:
@@ -322,8 +322,8 @@ class World:
             self.cut_off(node)
 
     def cut_off(self, node: Node) -> None:
-        self.disturb()
         node.bus_back_at = self.now + timedelta(seconds=self.dice.choice((0.1, 0.5, 2, 10)) * self.dice.random())
+        self._disturbed_at = max(self._disturbed_at, node.bus_back_at)
         node.process.bus.age += 1
 
     async def stop(self, node: Node, seconds: float) -> None:
@@ -336,6 +336,7 @@ class World:
         await asyncio.gather(*(activity.task for activity in node.parked if activity.task), return_exceptions=True)
         node.parked.clear()
         node.up_at = self.now + timedelta(seconds=seconds)
+        self._disturbed_at = max(self._disturbed_at, node.up_at)
         for delivery in self.carrier.queues.get(node.name, []):
             delivery.visible_at = max(delivery.visible_at, self.now + timedelta(seconds=ACK_WAIT_SECONDS))
 
