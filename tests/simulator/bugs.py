@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import inspect
+import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -22,8 +23,6 @@ class Edit:
     """module:function, or module:Class.method."""
     old: str
     new: str
-    also: tuple[str, ...] = ()
-    """Where else the function is known by name."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +292,6 @@ BUGS = (
                 "    async with tx.connection.process.db.transaction() as apart:\n"
                 "        noted = await note(envelope, apart)\n"
                 "    if not noted:",
-                also=("admitone.kit.consumer:handle",),
             ),
         ),
     ),
@@ -391,7 +389,7 @@ BUGS = (
     Bug(
         "keys-forgotten",
         "An Idempotency-Key is taken, and stands for nothing.",
-        (Edit("admitone.kit.idempotency:claim", "if key is None:", "if True:", also=("admitone.payments.routes:claim",)),),
+        (Edit("admitone.kit.idempotency:claim", "if key is None:", "if True:"),),
     ),
 )
 BY_NAME = {bug.name: bug for bug in BUGS}
@@ -420,21 +418,28 @@ async def planted(bug: Bug | None, ground: Ground) -> AsyncIterator[None]:
 @contextlib.contextmanager
 def edited(bug: Bug) -> Iterator[None]:
     """With the bug's text in place of the product's. Raises Stale."""
-    texts: dict[str, tuple[Any, str, Any, str, set[str]]] = {}
+    texts: dict[str, str] = {}
     for edit in bug.edits:
-        owner, name = _found(edit.where)
-        function = getattr(owner, name)
-        *_, text, also = texts.get(edit.where, (owner, name, function, textwrap.dedent(inspect.getsource(function)), set()))
+        text = texts.get(edit.where) or textwrap.dedent(inspect.getsource(getattr(*_found(edit.where))))
         if text.count(edit.old) != 1:
             raise Stale(f"{bug.name}: {edit.where} has {text.count(edit.old)} times and not once: {edit.old}")
-        texts[edit.where] = (owner, name, function, text.replace(edit.old, edit.new), also | set(edit.also))
+        texts[edit.where] = text.replace(edit.old, edit.new)
     with contextlib.ExitStack() as stack:
-        for owner, name, function, text, also in texts.values():
+        for where, text in texts.items():
+            owner, name = _found(where)
+            function = getattr(owner, name)
             made: dict[str, Any] = {}
             exec(compile(text, f"<{bug.name}>", "exec"), function.__globals__, made)
-            for place, under in [(owner, name), *map(_found, also)]:
-                stack.enter_context(mock.patch.object(place, under, made[name]))
+            for place in [owner, *_importers(function)]:
+                stack.enter_context(mock.patch.object(place, name, made[name]))
         yield
+
+
+def _importers(function: Any) -> list[Any]:
+    """The modules that have imported a function by its name: they would not notice that it was replaced where it is at home."""
+    name = function.__name__
+    ours = [module for module in list(sys.modules.values()) if getattr(module, "__name__", "").startswith("admitone.")]
+    return [module for module in ours if vars(module).get(name) is function and module.__name__ != function.__module__]
 
 
 def _found(where: str) -> tuple[Any, str]:
