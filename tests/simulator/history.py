@@ -293,7 +293,7 @@ class History:
             else:
                 await self._until(dice.choice((order.expires_at, order.cancel_at)) + timedelta(seconds=dice.choice((-2, -0.1, 0.1, 2, 20))))
         else:
-            await self.time_passes(timedelta(seconds=dice.choice((1, 5, 15, 60, 300)) * dice.random()))
+            await self._until(world.now + timedelta(seconds=dice.choice((1, 5, 15, 60, 300)) * dice.random()))
 
     async def _until(self, moment: datetime) -> None:
         """Where everything is prompt, what there is to be done until then is done."""
