@@ -50,8 +50,8 @@ plant: .venv/test
 prove: .venv/outside
 	PYTHONPATH=tests $(BIN)/python -m simulator replay
 	PYTHONPATH=tests $(BIN)/python -m simulator twice --seeds 100
-	$(MAKE) simulate
-	$(MAKE) chaos
+	$(MAKE) simulate FIRST=1
+	$(MAKE) chaos SEED=1
 	$(MAKE) races
 	$(MAKE) outside
 

@@ -106,4 +106,4 @@ def test_an_operation_answers_as_its_document_says_whatever_it_is_sent(principal
 
 def test_it_was_not_just_refused(principals: Principals) -> None:
     good = [label for label, found in principals.answers.items() if min(found) < 400]
-    assert len(good) > len(LABELS) * 2 / 3, f"only these had a good answer: {good}"
+    assert len(good) > len(LABELS) / 2, f"only these had a good answer: {good}"

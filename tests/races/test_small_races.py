@@ -129,13 +129,15 @@ async def test_a_relay_that_asks_its_outbox_wrongly_is_found_out(
 ) -> None:
     last = 0
 
-    async def asks_wrongly(self: Relay, connection: Connection) -> None:
+    async def asks_wrongly(self: Relay, connection: Connection) -> bool:
         nonlocal last
-        for row in await connection.fetch(sql, last):
+        rows = await connection.fetch(sql, last)
+        for row in rows:
             await self._mark(connection, [(row["id"], await publish(self.bus.stream, "orders", row))])
             last = max(last, row["id"])
+        return bool(rows)
 
-    monkeypatch.setattr(Relay, "_once", asks_wrongly)
+    monkeypatch.setattr(Relay, "once", asks_wrongly)
     outcome = await relays(orders, engines.nats_url, nobody_listens, rows=400, writers=6, rows_each=5, patience_seconds=0.1)
     assert any(wrong in sentence for sentence in outcome.wrong), outcome.wrong
 
