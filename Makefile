@@ -1,6 +1,7 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   every check and test that CI runs
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
+# make faults  kill and freeze one thing after the other, the bus, the database, a service in the middle of a call (a minute)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
 # make outside  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
 # make prove  all that shows that no ticket is sold twice: simulate, planted bugs, races, outside, chaos (20 minutes)
@@ -16,7 +17,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test browser races outside screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
+.PHONY: run test browser faults races outside screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -30,6 +31,9 @@ test: .venv/test
 
 browser: .venv/browser
 	$(BIN)/pytest tests/browser
+
+faults: .venv/test
+	$(BIN)/pytest tests/faults
 
 races: .venv/test
 	$(BIN)/pytest -n0 tests/races
@@ -52,6 +56,7 @@ prove: .venv/outside
 	PYTHONPATH=tests $(BIN)/python -m simulator twice --seeds 100
 	$(MAKE) simulate FIRST=1
 	$(MAKE) chaos SEED=1
+	$(MAKE) faults
 	$(MAKE) races
 	$(MAKE) outside
 

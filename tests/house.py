@@ -10,7 +10,6 @@ assert (await bob.order(order))["status"] == "complete"
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -282,8 +281,7 @@ class Person:
 
 def copy_data(prepared: Path, folder: Path) -> None:
     """The data of engines that are stopped, for engines of one's own."""
-    shutil.copytree(prepared / "postgres", folder / "postgres", dirs_exist_ok=True)
-    shutil.copy(prepared / "passwords.json", folder)
+    subprocess.run(["cp", "-Rp", prepared / "postgres", prepared / "passwords.json", folder], check=True)  # Twice as quick as shutil.
 
 
 async def eventually(look: Callable[[], Awaitable[Found]], seconds: float = 10) -> Found:

@@ -186,7 +186,7 @@ class Engines:
         self._own(password_file)
         initdb = [str(_postgres_programs() / "initdb"), "-D", str(new), "-U", "admitone", f"--pwfile={password_file}"]
         initdb += ["-A", "scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        initdb += ["--no-instructions", *([] if self.durable else ["--no-sync"])]
+        initdb += ["--no-instructions", *([] if self.durable else ["--no-sync", "--wal-segsize=1"])]
         try:
             done = subprocess.run(
                 initdb, check=False, capture_output=True, text=True, cwd=self.folder / "postgres", **as_account(self.account, None)

@@ -3,26 +3,31 @@
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urljoin
 from uuid import UUID, uuid4
 
-import httpx
 import msgspec
 import pytest
 from conftest import reachable
-from house import House, Json, Person, eventually
+from house import House, eventually
 
-from admitone import money
-from admitone.kit import config
 from admitone.payments import testgateway
-from admitone.payments.model import Charge
 from ledgers import Books, settled
+from till import (
+    answers_bank,
+    behaves,
+    comes_back,
+    goes_to_bank,
+    intents,
+    misbehaves,
+    refunds,
+    sale,
+    sales,
+)
 
-NEEDS_BANK = "tok_threeDSecure2Required"
 DECLINED = "tok_chargeDeclined"
 POSTINGS = "SELECT order_id, posting FROM ledger JOIN charges USING (charge_id)"
 
@@ -33,172 +38,6 @@ async def house_with_a_fee(prepared: Path, tmp_path_factory: pytest.TempPathFact
     async with House(reachable(tmp_path_factory.mktemp("fee")), prepared) as house:
         await house.start(ADMITONE_FEE_PERCENT="2.5")
         yield house
-
-
-async def misbehaves(house: House, call: str, fault: str, times: int | None = 1) -> None:
-    """The next so many calls of that name go wrong in that way; None: all of them."""
-    await house.rows("testgateway", "INSERT INTO faults (call, fault, times) VALUES ($1, $2, $3)", call, fault, times)
-
-
-async def behaves(house: House) -> None:
-    """From now on nothing goes wrong."""
-    await house.rows("testgateway", "DELETE FROM faults")
-
-
-async def unused_faults(house: House) -> list[Json]:
-    return await house.rows("testgateway", "SELECT call, fault, times FROM faults WHERE times > 0")
-
-
-async def lets_doubt_pass(house: House) -> None:
-    """The first call has had its fifteen seconds."""
-    await house.rows("payments", "UPDATE charges SET next_look_at = now() WHERE status = 'created'")
-
-
-async def sales(house: House, *prices: float) -> tuple[Person, list[Json]]:
-    """Somebody new, with orders of new tickets that may be paid."""
-    ann, bob = await house.people("ann", "bob")
-    return bob, [await bob.buys(await ann.lists("Front row", price)) for price in prices]
-
-
-async def sale(house: House) -> tuple[Person, Json]:
-    """Somebody new, with just one order."""
-    bob, [order] = await sales(house, 30)
-    return bob, order
-
-
-async def goes_to_bank(bob: Person, order: Json) -> str:
-    """Pays with a card that needs a confirmation; where that is asked for."""
-    answer = await bob.pays(order, NEEDS_BANK)
-    assert answer.status_code == 202, answer.text
-    url: str = answer.json()["redirectUrl"]
-    return url
-
-
-async def answers_bank(bob: Person, url: str, answer: str) -> httpx.Response:
-    """Looks at the bank's page and sends its form: `approval` or `refusal`."""
-    page = await bob.client.get(url)
-    assert "Your bank asks" in page.text
-    of_a_form = {"Origin": str(bob.client.base_url).rstrip("/"), "Content-Type": "application/x-www-form-urlencoded"}
-    answered = await bob.client.post(f"{url}/{answer}", headers=of_a_form)
-    assert answered.status_code == 303, answered.text
-    return answered
-
-
-async def comes_back(bob: Person, url: str, answered: httpx.Response) -> str:
-    """Follows the bank's answer; where that ends."""
-    back = await bob.client.get(urljoin(url, answered.headers["location"]))
-    assert back.status_code == 303, back.text
-    location: str = back.headers["location"]
-    return location
-
-
-async def is_paid(house: House, order: Json) -> None:
-    """Wait until the money was taken, not only approved."""
-    sql = "SELECT true FROM charges WHERE order_id::text = $1 AND status = 'completed'"
-    await eventually(lambda: house.rows("payments", sql, order["id"]))
-
-
-async def refunds(house: House, order: Json, relist: bool = False) -> Charge:
-    """What `admitone refund` does, without a process of its own."""
-    return await money.refund(config.load(house.settings), UUID(order["id"]), "asked for", relist)
-
-
-async def intents(house: House, order: Json) -> list[str]:
-    rows = await house.rows("testgateway", "SELECT status FROM intents WHERE order_id::text = $1 ORDER BY made_at", order["id"])
-    return [row["status"] for row in rows]
-
-
-async def test_every_call_that_goes_wrong_is_made_again_until_the_money_is_where_the_order_says(own_house: House) -> None:
-    await own_house.start()
-    bob, [told_by_webhook] = await sales(own_house, 30)
-    await misbehaves(own_house, "authorize", "timeout_after")
-    assert (await bob.pays(told_by_webhook)).status_code == 201
-
-    ways = ("timeout_before", "timeout_after", "error", "slow")
-    await misbehaves(own_house, "webhook", "lose", None)
-    bob, paying = await sales(own_house, *[30] * 4)
-    eve, [confirmed, *refunding] = await sales(own_house, *[30] * 5)
-    joe, cancelling = await sales(own_house, *[30] * 4)
-    for order in cancelling:
-        await goes_to_bank(joe, order)
-    for order in refunding:
-        assert (await eve.pays(order)).status_code == 201
-        await is_paid(own_house, order)
-    await answers_bank(eve, await goes_to_bank(eve, confirmed), "approval")  # And never comes back to us.
-
-    for call in ("authorize", "capture", "void", "refund", "look"):
-        for fault in ways:
-            await misbehaves(own_house, call, fault)
-    answers, *_ = await asyncio.gather(
-        asyncio.gather(*(bob.pays(order) for order in paying)),
-        asyncio.gather(*(joe.cancels(order) for order in cancelling)),
-        asyncio.gather(*(refunds(own_house, order) for order in refunding)),
-    )
-    assert sorted(answer.status_code for answer in answers)[1:] == [202, 202, 202]
-
-    await lets_doubt_pass(own_house)
-    await settled(own_house, 60)
-    for buyer, orders, status, ended in (
-        (bob, paying, "complete", "captured"),
-        (eve, [confirmed], "complete", "captured"),
-        (joe, cancelling, "cancelled", "voided"),
-        (eve, refunding, "refunded", "refunded"),
-    ):
-        assert [(await buyer.order(order))["status"] for order in orders] == [status] * len(orders)
-        assert [await intents(own_house, order) for order in orders] == [[ended]] * len(orders)
-    assert [fault for fault in await unused_faults(own_house) if fault["call"] != "look"] == []
-
-
-async def test_payments_that_is_killed_in_the_middle_of_any_call_finishes_it_when_it_is_back(own_house: House) -> None:
-    await own_house.start_six()
-    bob, [*paying, refunding, refunding_too] = await sales(own_house, *[30] * 6)
-    eve, cancelling = await sales(own_house, 30, 30)
-    for order in (refunding, refunding_too):
-        assert (await bob.pays(order)).status_code == 201
-        await is_paid(own_house, order)
-    for order in cancelling:
-        await goes_to_bank(eve, order)
-
-    async def pays(order: Json) -> None:
-        async def answered() -> bool:
-            return (await bob.pays(order)).status_code in (201, 202, 409)
-
-        await eventually(answered, seconds=60)
-
-    async def cancels(order: Json) -> None:
-        await eve.cancels(order)
-
-    async def gives_back(order: Json) -> None:
-        await refunds(own_house, order)
-
-    async def is_dead() -> bool:
-        return own_house.processes["payments"].exitcode is not None
-
-    scenes: list[tuple[str, Callable[[Json], Coroutine[Any, Any, None]], list[Json]]] = [
-        ("authorize", pays, paying[:2]),
-        ("capture", pays, paying[2:]),
-        ("void", cancels, cancelling),
-        ("refund", gives_back, [refunding, refunding_too]),
-    ]
-    under_way = []
-    for call, act, orders in scenes:
-        for crash, order in zip(("crash_before", "crash_after"), orders, strict=True):
-            await misbehaves(own_house, call, crash)
-            under_way.append(asyncio.create_task(act(order)))
-            await eventually(is_dead, seconds=30)
-            own_house.begin_one("payments")
-            await own_house.ready()
-    await lets_doubt_pass(own_house)
-    await asyncio.gather(*under_way)
-    assert await unused_faults(own_house) == []
-    await settled(own_house, 60)
-    for buyer, orders, status, ended in (
-        (bob, paying, "complete", "captured"),
-        (eve, cancelling, "cancelled", "voided"),
-        (bob, [refunding, refunding_too], "refunded", "refunded"),
-    ):
-        assert [(await buyer.order(order))["status"] for order in orders] == [status] * len(orders)
-        assert [await intents(own_house, order) for order in orders] == [[ended]] * len(orders)
 
 
 async def test_money_that_cannot_be_collected_is_listed_until_a_person_settles_it_or_undoes_the_sale(house_with_a_fee: House) -> None:

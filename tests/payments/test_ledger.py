@@ -31,7 +31,7 @@ TERMS = some.tuples(TERM, TERM, TERM)
 
 
 @given(terms=TERMS, history=HISTORIES)
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 async def test_whatever_happens_both_ledgers_say_the_same(
     stage: Scene, terms: tuple[tuple[int, int, str], ...], history: Iterable[tuple[int, tuple[Any, ...]]]
 ) -> None:

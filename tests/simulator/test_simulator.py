@@ -1,4 +1,4 @@
-"""The simulator itself: it repeats what it did, it tells what it found, and it finds what was planted."""
+"""The simulator itself: what it plays, tells and plants. That it repeats itself and catches every bug, make prove shows."""
 
 import contextlib
 import json
@@ -29,23 +29,9 @@ async def ground(engines: Engines) -> AsyncIterator[Ground]:
         yield await stack.enter_async_context(ground_at(urls))
 
 
-async def test_a_seed_always_gives_the_same_history(ground: Ground) -> None:
-    first = await play(ground, 2)
-    another = await play(ground, 3)
-    assert (await play(ground, 2)).trace == first.trace != another.trace
-
-
 @pytest.mark.parametrize("seed", [*past_seeds(), 100])
 async def test_no_history_breaks_a_rule(ground: Ground, seed: int) -> None:
     assert (await play(ground, seed)).violations == []
-
-
-@pytest.mark.parametrize("name", ["strictly-newer", "mark-before-publish"])
-async def test_a_planted_bug_is_caught_from_its_recorded_seed(ground: Ground, name: str) -> None:
-    recorded = json.loads(RECORDED.read_text())[name]
-    async with planted(BY_NAME[name], ground):
-        (violation, *_) = (await play(ground, recorded["seed"])).violations
-    assert violation.rule == recorded["rule"]
 
 
 async def test_a_failure_is_told_as_short_as_it_can_be(ground: Ground) -> None:

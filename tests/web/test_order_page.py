@@ -87,10 +87,13 @@ class House:
         self.asked: list[str] = []
         self.hangs = False
         settings = Settings(stripe_publishable_key=stripe_key, fee_basis_points=fee)
-        behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test")
+        behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test", verify=False)
         self.app = litestar_app(service, settings, VERIFIER, None, {"client": behind, "live": Live()})
         self.browser = httpx.AsyncClient(
-            transport=httpx.ASGITransport(cast("Any", self.app)), base_url="http://localhost:8000", cookies={"session": token(600)}
+            transport=httpx.ASGITransport(cast("Any", self.app)),
+            base_url="http://localhost:8000",
+            cookies={"session": token(600)},
+            verify=False,
         )
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
