@@ -4,7 +4,7 @@
 # make faults  kill and freeze one thing after the other, the bus, the database, a service in the middle of a call (a minute)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
 # make outside  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
-# make prove  all that shows that no ticket is sold twice: simulate, planted bugs, races, outside, chaos (20 minutes)
+# make prove  all that shows that no ticket is sold twice: simulate, planted bugs, faults, races, outside, chaos (a quarter of an hour)
 # make screenshots  take docs/screenshots/*.png anew, with the tickets of admitone demo (needs chromium)
 # make simulate [SEEDS=1000] [FIRST=seed] [BUG=no-fencing]  histories of a simulated marketplace with faults, or a mistake being caught (BUG=? lists them)
 # make plant  catch every planted bug anew, and write docs/planted.md
