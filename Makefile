@@ -1,7 +1,7 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   every check and test that CI runs
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
-# make faults  kill and freeze one thing after the other, the bus, the database, a service in the middle of a call (a minute)
+# make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up` (a minute)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
 # make outside  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
 # make prove  all that shows that no ticket is sold twice: simulate, planted bugs, faults, races, outside, chaos (a quarter of an hour)
