@@ -7,16 +7,22 @@ from functools import partial
 
 import nats
 import nats.js.errors
-from house import House, Json, eventually
+from house import House, Json, Person, eventually
 
 from till import paid
 
 
-async def test_a_frozen_bus_stops_no_order_and_all_is_well_when_it_is_back(own_house: House) -> None:
-    await own_house.start()
-    ann, bob = await own_house.people("ann", "bob")
+async def opened(house: House) -> tuple[Person, Json]:
+    """Somebody, and somebody else's ticket, in one process at rest."""
+    await house.start()
+    ann, bob = await house.people("ann", "bob")
     ticket = await ann.lists("Front row", 30)
-    await own_house.at_rest()
+    await house.at_rest()
+    return bob, ticket
+
+
+async def test_a_frozen_bus_stops_no_order_and_all_is_well_when_it_is_back(own_house: House) -> None:
+    bob, ticket = await opened(own_house)
     own_house.freeze_bus()
     order = await bob.orders(ticket)
     assert order["status"] == "created"
@@ -26,10 +32,7 @@ async def test_a_frozen_bus_stops_no_order_and_all_is_well_when_it_is_back(own_h
 
 
 async def test_a_killed_bus_stops_no_order_and_all_is_well_when_it_is_back(own_house: House) -> None:
-    await own_house.start()
-    ann, bob = await own_house.people("ann", "bob")
-    ticket = await ann.lists("Front row", 30)
-    await own_house.at_rest()
+    bob, ticket = await opened(own_house)
     own_house.kill_bus()
     order = await bob.orders(ticket)
     own_house.start_bus()
@@ -38,10 +41,7 @@ async def test_a_killed_bus_stops_no_order_and_all_is_well_when_it_is_back(own_h
 
 
 async def test_a_bus_whose_data_is_lost_loses_nothing_for_good(own_house: House) -> None:
-    await own_house.start()
-    ann, bob = await own_house.people("ann", "bob")
-    ticket = await ann.lists("Front row", 30)
-    await own_house.at_rest()
+    bob, ticket = await opened(own_house)
     own_house.kill_bus()
     order = await bob.orders(ticket)
     shutil.rmtree(own_house.folder / "nats" / "data")
@@ -53,10 +53,7 @@ async def test_a_bus_whose_data_is_lost_loses_nothing_for_good(own_house: House)
 
 
 async def test_events_are_not_lost_when_everything_dies_between_the_change_and_the_publishing(own_house: House) -> None:
-    await own_house.start()
-    ann, bob = await own_house.people("ann", "bob")
-    ticket = await ann.lists("Front row", 30)
-    await own_house.at_rest()
+    bob, ticket = await opened(own_house)
     own_house.freeze_bus()
     order = await bob.orders(ticket)
     unpublished = "SELECT event FROM outbox WHERE published_at IS NULL"

@@ -101,7 +101,7 @@ class Sales:
             self._newest(f"ticket {ticket_id}", row, states, TicketUpdated)
             if self.evidence.at_rest and not self.evidence.is_aside(ticket_id, *(order["order_id"] for order in live)):
                 self._ticket_and_its_orders(ticket_id, row, states, live)
-                self._copy_of_ticket(ticket_id, row, states, copy["row"] if copy else None)
+                self._copy(f"ticket {ticket_id}", "orders", row, states, copy["row"] if copy else None, TicketUpdated)
 
     def _one_live_order(self, ticket_id: UUID, orders: list[Record], lived: Record | None) -> None:
         self.i1.counted["tickets"] += 1
@@ -177,19 +177,6 @@ class Sales:
             if _terms(order) not in had:
                 self.i6.broken(f"order {order_id} is over {_terms(order)}, which ticket {ticket_id} never cost or was called")
 
-    def _copy_of_ticket(self, ticket_id: UUID, row: Record | None, states: list[dict[str, Any]], copy: Record | None) -> None:
-        self.i8.counted["copies"] += 1
-        self.i9.counted["copies"] += 1
-        name = f"the copy of ticket {ticket_id} in orders"
-        if copy is None or row is None:
-            self.i9.broken(f"{name} {'is not there' if copy is None else 'has no ticket'}")
-            return
-        differing = [field for field, value in copy.items() if value != row[field]]
-        if differing:
-            self.i9.broken(f"{name} differs in {', '.join(differing)}")
-        if states and (folded := _differing(copy, states[-1], TicketUpdated)):
-            self.i8.broken(f"{name} is not what the log of tickets adds up to: {', '.join(folded)}")
-
     # Along the orders.
 
     async def _along_orders(self) -> None:
@@ -220,7 +207,7 @@ class Sales:
             if self.evidence.at_rest and not self.evidence.is_aside(order_id, row and row["ticket_id"]):
                 completed_at = next((at for event, at in zip(events, said_at, strict=True) if event == "OrderCompleted"), None)
                 missed = completed_at is not None and completed_at < kept_since  # Sold before purchases were kept.
-                self._copies_of_order(order_id, row, states, copy["row"] if copy else None)
+                self._copy(f"order {order_id}", "payments", row, states, copy["row"] if copy else None, OrderCreated)
                 self._timer(order_id, row, timer)
                 self._purchase(order_id, row, purchase, missed)
 
@@ -273,19 +260,6 @@ class Sales:
         if since is not None and max(row["cancel_at"], since) < now - OVERDUE_AFTER:
             self.i4.broken(f"order {order_id} is {row['status']} still, and its time was over at {row['cancel_at']}")
 
-    def _copies_of_order(self, order_id: UUID, row: Record | None, states: list[dict[str, Any]], copy: Record | None) -> None:
-        self.i8.counted["copies"] += 1
-        self.i9.counted["copies"] += 1
-        name = f"the copy of order {order_id} in payments"
-        if copy is None or row is None:
-            self.i9.broken(f"{name} {'is not there' if copy is None else 'has no order'}")
-            return
-        differing = [field for field, value in copy.items() if value != row[field]]
-        if differing:
-            self.i9.broken(f"{name} differs in {', '.join(differing)}")
-        if states and (folded := _differing(copy, states[-1], OrderCreated)):
-            self.i8.broken(f"{name} is not what the log of orders adds up to: {', '.join(folded)}")
-
     def _timer(self, order_id: UUID, row: Record | None, timer: Record | None) -> None:
         """Expiration does not hear of refunds: its version of a refunded order is one lower."""
         self.i9.counted["timers"] += 1
@@ -321,6 +295,19 @@ class Sales:
             self.i8.broken(f"{name} is {'in the log, and not there' if row is None else 'there, and not in the log'}")
         elif differing := _differing(row, states[-1], event):
             self.i8.broken(f"{name} is not what its log adds up to: {', '.join(differing)}")
+
+    def _copy(self, of: str, where: str, row: Record | None, states: list[dict[str, Any]], copy: Record | None, event: type[Event]) -> None:
+        self.i8.counted["copies"] += 1
+        self.i9.counted["copies"] += 1
+        name, owner = f"the copy of {of} in {where}", of.partition(" ")[0]
+        if copy is None or row is None:
+            self.i9.broken(f"{name} {'is not there' if copy is None else f'has no {owner}'}")
+            return
+        differing = [field for field, value in copy.items() if value != row[field]]
+        if differing:
+            self.i9.broken(f"{name} differs in {', '.join(differing)}")
+        if states and (folded := _differing(copy, states[-1], event)):
+            self.i8.broken(f"{name} is not what the log of {owner}s adds up to: {', '.join(folded)}")
 
     async def _users(self) -> None:
         async for row in self.evidence.rows(
