@@ -107,14 +107,16 @@ FOUND = {
 
 
 async def test_an_engine_that_is_frozen_or_gone_hides_nothing_else(own_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "DATABASE_SECONDS", 1.0)
-    monkeypatch.setattr(gathering, "BUS_SECONDS", 1.0)
     settings = config.load(own_house.settings)
     own_house.freeze_bus()
-    without_bus = states(await examine(settings))
+    with monkeypatch.context() as impatient:  # With what is frozen, only.
+        impatient.setattr(gathering, "BUS_SECONDS", 1.0)
+        without_bus = states(await examine(settings))
     own_house.thaw_bus()
     own_house.freeze_database()
-    without_database = states(await examine(settings))
+    with monkeypatch.context() as impatient:
+        impatient.setattr(gathering, "DATABASE_SECONDS", 1.0)
+        without_database = states(await examine(settings))
     own_house.thaw_database()
     own_house.kill_bus()
     bus_gone = states(await examine(settings))
