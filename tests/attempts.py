@@ -332,6 +332,8 @@ async def unwelcome(scene: Scene, attempts: Iterable[Attempt]) -> list[str]:
             request = client.build_request(attempt.method, attempt.path, content=attempt.content, headers=cookie | attempt.headers)
             try:
                 answer = await client.send(request)
+                if answer.status_code == 503:  # It may have been busy. What an input leads to, it leads to again.
+                    answer = await client.send(request)
             except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError) as error:
                 if len(attempt.content) < TOO_MUCH:  # Otherwise it has heard enough, and hung up.
                     found.append(f"{attempt.what}: {error!r}")

