@@ -17,7 +17,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test browser faults races outside screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
+.PHONY: run test types units browser faults races outside screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -25,8 +25,13 @@ run: .venv/run
 test: .venv/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --jobs=2 types units
+
+types: .venv/test
+	$(BIN)/mypy
+
+units: .venv/test
 	$(BIN)/pytest
 
 browser: .venv/browser
