@@ -38,14 +38,14 @@ browser: .venv/browser
 	$(BIN)/pytest tests/browser
 
 faults: .venv/test
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest tests/prove/faults
 
 races: .venv/test
-	$(BIN)/pytest -n0 tests/races
+	$(BIN)/pytest -n0 tests/prove/races
 	PYTHONPATH=tests $(BIN)/python -m races
 
 outside: .venv/outside
-	$(BIN)/pytest -n0 tests/attack
+	$(BIN)/pytest -n0 tests/prove/fuzz
 
 screenshots: .venv/browser
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots

@@ -23,17 +23,17 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from house import House, Json, Person, eventually
+from support.house import House, Json, Person, eventually
 
 from admitone import money
-from admitone.app import SERVICES
+from admitone.runtime.process import SERVICES
 from admitone.kit import config
-from admitone.kit.config import DATABASES, TEST_PROCESSOR, own_database_url
-from admitone.kit.migrations import create_databases, migrate_at
-from admitone.local import Engines
+from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
+from admitone.kit.data.migrations import create_databases, migrate_at
+from admitone.runtime.engines import Engines
 from admitone.payments import testgateway
 from admitone.payments.model import NothingToRefund
-from ledgers import Books, disagreements, settled
+from support.ledgers import Books, disagreements, settled
 
 BUYERS, SELLERS = 30, 4
 SETTLED_WITHIN_SECONDS = 180

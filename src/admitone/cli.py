@@ -25,21 +25,21 @@ from admitone import journey as story
 from admitone import money as cash
 from admitone import verify as proving
 from admitone.auth.tokens import make_key, public_key
-from admitone.demo.people import NoDemo
-from admitone.docs import asyncapi
-from admitone.docs.overview import overview
-from admitone.doctor import examine, telling
-from admitone.gateway import gateway as gateway_to
+from admitone.ops.demo.people import NoDemo
+from admitone.apidocs import asyncapi
+from admitone.apidocs.overview import overview
+from admitone.ops.doctor import examine, telling
+from admitone.runtime.gateway import gateway as gateway_to
 from admitone.kit import config, log
-from admitone.kit.bus import BusClosed
-from admitone.kit.config import Settings, WrongSettings
-from admitone.kit.form import as_uuid
-from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
-from admitone.kit.problem import Problem
-from admitone.local import EngineTrouble, only_run_in, settings_of_run, with_engines
+from admitone.kit.delivery.bus import BusClosed
+from admitone.config import Settings, WrongSettings
+from admitone.kit.http.form import as_uuid
+from admitone.kit.data.migrations import MigrationEdited, create_databases, migrate_at
+from admitone.kit.http.problem import Problem
+from admitone.runtime.engines import EngineTrouble, only_run_in, settings_of_run, with_engines
 from admitone.payments.model import Charge
-from admitone.privileges import NoAccount
-from admitone.stream import BusUnreachable, WrongPattern, heard, pattern_of
+from admitone.runtime.privileges import NoAccount
+from admitone.ops.tail import BusUnreachable, WrongPattern, heard, pattern_of
 
 Result = TypeVar("Result")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 
-from admitone.app import SERVICES
-from admitone.kit.exposition import PREFIX, meanings
+from admitone.runtime.process import SERVICES
+from admitone.kit.observe.exposition import PREFIX, meanings
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 

@@ -1,4 +1,4 @@
-"""What a route says of itself is what it does. (tests/outside compares every answer, too.)"""
+"""What a route says of itself is what it does. (tests/contract compares every answer, too.)"""
 
 import inspect
 import json
@@ -7,14 +7,14 @@ import sys
 from typing import Any
 
 import pytest
-from answers import DOCUMENTED, DOCUMENTS, OPERATIONS
+from support.answers import DOCUMENTED, DOCUMENTS, OPERATIONS
 from litestar import get
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
-from admitone.docs.openapi import Operation, document, is_form
-from admitone.kit.documented import documented
-from admitone.kit.problem import NotFound, Problem
+from admitone.apidocs.openapi import Operation, document, is_form
+from admitone.kit.http.documented import documented
+from admitone.kit.http.problem import NotFound, Problem
 from admitone.kit.service import Service
 from admitone.payments.model import NothingToRefund, NothingToSettle, StillUnknown
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, Person
+from support.house import House, Person
 from playwright.async_api import Browser, async_playwright, expect
 
 from browser.chromium import program

@@ -15,8 +15,8 @@ from typing import Literal
 import httpx
 from playwright.async_api import Browser, Page, async_playwright
 
-from admitone.demo.people import email_of, password_of
-from admitone.local import free_port
+from admitone.ops.demo.people import email_of, password_of
+from admitone.runtime.engines import free_port
 from browser.chromium import program
 from browser.visitor import BUY, CARD
 

@@ -2,7 +2,7 @@
 
 import re
 
-from house import House, Person
+from support.house import House, Person
 from playwright.async_api import expect
 
 from browser.conftest import Visit

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from house import House, Person
+from support.house import House, Person
 
 from browser.conftest import Visit
 from browser.scenes import SCENES

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from house import House, Json
+from support.house import House, Json
 from playwright.async_api import Locator, Route, expect
 
 from admitone.web.api import PAGE_SIZE

@@ -2,7 +2,7 @@
 
 import re
 
-from house import House
+from support.house import House
 from playwright.async_api import expect
 
 from browser.conftest import Visit

@@ -6,7 +6,7 @@ import re
 from uuid import uuid4
 
 import pytest
-from house import House
+from support.house import House
 from playwright.async_api import TimeoutError as TookTooLong
 from playwright.async_api import expect
 

@@ -10,7 +10,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from house import Json
+from support.house import Json
 from playwright.async_api import BrowserContext, CDPSession, ConsoleMessage, Locator, Page, expect
 
 BUY = re.compile(r"^Buy\b")

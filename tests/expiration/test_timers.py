@@ -5,15 +5,15 @@ from uuid import uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import CANCEL_AT, MORE, A, expiration_complete, order_cancelled, order_completed, order_created, order_extended, order_reserved
+from support.facts import CANCEL_AT, MORE, A, expiration_complete, order_cancelled, order_completed, order_created, order_extended, order_reserved
 
 from admitone import expiration
 from admitone.events import OrderEvent
 from admitone.expiration import commands, repository
-from admitone.kit.figures import read
-from admitone.kit.log import correlation_id
+from admitone.kit.observe.gauges import read
+from admitone.kit.observe.log import correlation_id
 from admitone.kit.testing import Rehearsal
-from delivery import every_order, heard
+from support.delivery import every_order, heard
 
 SECOND = timedelta(seconds=1)
 LATER = CANCEL_AT + MORE

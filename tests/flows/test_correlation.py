@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from facts import reservation_refused
-from house import House, Json, eventually
+from support.facts import reservation_refused
+from support.house import House, Json, eventually
 
-from admitone.gateway import Gateway
+from admitone.runtime.gateway import Gateway
 
 HEADER = "X-Correlation-Id"
 

@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
-import processes
-from facts import reservation_refused
-from house import House, Json, eventually
+from support import processes
+from support.facts import reservation_refused
+from support.house import House, Json, eventually
 
-from admitone.kit.config import own_database_url
+from admitone.config import own_database_url
 from admitone.kit.event import Message
-from admitone.local import free_port
+from admitone.runtime.engines import free_port
 
 
 async def park(house: House, order: Json, reason: str) -> UUID:

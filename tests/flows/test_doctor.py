@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import processes
+from support import processes
 import pytest
-from house import House
+from support.house import House
 from prometheus_client.parser import text_string_to_metric_families
 
-from admitone.app import SERVICES
-from admitone.doctor import examine, gathering, telling
-from admitone.doctor.judging import Line
+from admitone.runtime.process import SERVICES
+from admitone.ops.doctor import examine, gathering, telling
+from admitone.ops.doctor.checks import Line
 from admitone.kit import config
-from admitone.kit.config import SERVICES_WITH_A_DATABASE
-from admitone.local import free_port
+from admitone.config import SERVICES_WITH_A_DATABASE
+from admitone.runtime.engines import free_port
 
 States = dict[tuple[str, str | None], str]
 

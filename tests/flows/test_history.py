@@ -3,7 +3,7 @@
 from functools import partial
 from uuid import UUID
 
-from house import House, Json, Person, eventually
+from support.house import House, Json, Person, eventually
 
 from admitone import money
 from admitone.kit import config

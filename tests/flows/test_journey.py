@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-import processes
+from support import processes
 import pytest
-from house import House, Json, Person, eventually
+from support.house import House, Json, Person, eventually
 
-from admitone.journey import journey
+from admitone.ops.journey import journey
 from admitone.kit import config
 
 TITLE = "Sitz \x1b[31m neben der Tür " * 8

@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 from conftest import reachable
-from house import House, eventually
+from support.house import House, eventually
 
 from admitone.payments import testgateway
-from ledgers import Books, settled
-from till import (
+from support.ledgers import Books, settled
+from support.till import (
     answers_bank,
     behaves,
     comes_back,

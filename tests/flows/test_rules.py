@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 from conftest import Together
-from facts import ANN, BOB, EVE, MORE, PRICE, payment_authorized
-from standings import standing
+from support.facts import ANN, BOB, EVE, MORE, PRICE, payment_authorized
+from support.standings import standing
 
 from admitone import expiration, orders, payments, tickets
 from admitone.expiration.commands import ring_due_timers
-from admitone.kit.config import Settings
+from admitone.config import Settings
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import TicketTaken
 from admitone.payments.commands import begin_charge, note

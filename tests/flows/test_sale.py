@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from house import House
+from support.house import House
 
 
 @pytest.mark.parametrize("processes", [1, 6])

@@ -4,11 +4,11 @@ import asyncio
 import time
 
 from admitone import orders
-from admitone.kit.bus import Bus
-from admitone.kit.exposition import Board
-from admitone.kit.figures import Figures, of_service
-from admitone.local import Engines, free_port
-from databases import own_database
+from admitone.kit.delivery.bus import Bus
+from admitone.kit.observe.exposition import Board
+from admitone.kit.observe.gauges import Figures, of_service
+from admitone.runtime.engines import Engines, free_port
+from support.databases import own_database
 
 
 async def test_what_can_not_be_had_is_left_out_and_never_an_error() -> None:

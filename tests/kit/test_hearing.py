@@ -9,19 +9,19 @@ import asyncpg
 import msgspec
 import pytest
 import structlog
-from facts import BOB, TICKET, reservation_refused, ticket_created, ticket_updated
-from house import eventually
+from support.facts import BOB, TICKET, reservation_refused, ticket_created, ticket_updated
+from support.house import eventually
 
 from admitone import orders
 from admitone.events import TicketCreated, TicketEvent, TicketUpdated
-from admitone.kit.bus import STREAM
-from admitone.kit.config import Settings
-from admitone.kit.db import Tx
-from admitone.kit.log import correlation_id
+from admitone.kit.delivery.bus import STREAM
+from admitone.config import Settings
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.log import correlation_id
 from admitone.kit.service import Handlers, TooEarly
-from admitone.local import Engines
+from admitone.runtime.engines import Engines
 from admitone.orders import commands
-from exchange import Exchange, exchange
+from support.exchange import Exchange, exchange
 
 
 @pytest.fixture(scope="module")

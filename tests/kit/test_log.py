@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from admitone.kit.log import configure, going_back_to, log
+from admitone.kit.observe.log import configure, going_back_to, log
 
 
 class Terminal(io.StringIO):

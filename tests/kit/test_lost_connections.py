@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 
 from admitone import cli
-from admitone.kit.bus import Bus, BusClosed
-from admitone.kit.config import own_database_url
-from admitone.kit.db import TRANSIENT, connected
-from admitone.kit.problem import TryAgain
-from admitone.kit.web import as_problem
-from admitone.local import Engines
+from admitone.kit.delivery.bus import Bus, BusClosed
+from admitone.config import own_database_url
+from admitone.kit.data.db import TRANSIENT, connected
+from admitone.kit.http.problem import TryAgain
+from admitone.kit.http.app import as_problem
+from admitone.runtime.engines import Engines
 
 LAST_WORDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to unexpected postmaster exit\0\0"
 

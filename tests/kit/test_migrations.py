@@ -10,19 +10,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from facts import ANN, ANOTHER_TICKET, BOB, CANCEL_AT, CHARGE, EXPIRES_AT, PRICE, TICKET, TITLE, A, B, C
+from support.facts import ANN, ANOTHER_TICKET, BOB, CANCEL_AT, CHARGE, EXPIRES_AT, PRICE, TICKET, TITLE, A, B, C
 
-from admitone.kit.clock import database_clock
-from admitone.kit.config import Settings, own_database_url
-from admitone.kit.db import connected
-from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
+from admitone.kit.data.clock import database_clock
+from admitone.config import Settings, own_database_url
+from admitone.kit.data.db import connected
+from admitone.kit.data.migrations import MigrationEdited, create_databases, migrate_at
 from admitone.kit.testing import NOON
-from admitone.local import Engines
+from admitone.runtime.engines import Engines
 from admitone.orders import commands
 from admitone.orders.model import Order, TicketSold
 from admitone.payments import ledger
 from admitone.tickets.model import Ticket
-from databases import empty_database
+from support.databases import empty_database
 
 
 async def test_many_processes_that_start_at_once_apply_each_migration_once(engines: Engines) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from admitone.auth.tokens import Signer
-from admitone.kit.session import TOKEN_SECONDS, User, Verifier, cookie_name, key_id, set_cookie
+from admitone.kit.http.session import TOKEN_SECONDS, User, Verifier, cookie_name, key_id, set_cookie
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"a" * 32)
 ANOTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"b" * 32)

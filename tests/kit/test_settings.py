@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from admitone import app
-from admitone.kit.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
+from admitone.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
 
 WRONG = {
     "ADMITONE_PORT": ["0", "65536", "-1", "8000.0", "http", " 8000", "١"],

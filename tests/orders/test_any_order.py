@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     BOB,
     CANCEL_AT,
     CHARGE,
@@ -26,12 +26,12 @@ from facts import (
 
 from admitone import orders
 from admitone.events import OrderEvent, OrderExtended
-from admitone.kit.config import Settings
-from admitone.kit.problem import Problem
+from admitone.config import Settings
+from admitone.kit.http.problem import Problem
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
-from delivery import every_order, heard
+from support.delivery import every_order, heard
 
 
 async def bought(it: Rehearsal) -> UUID:

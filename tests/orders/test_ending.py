@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     BOB,
     CANCEL_AT,
     CHARGE,
@@ -27,8 +27,8 @@ from facts import (
 
 from admitone import orders
 from admitone.events import OrderCancelled
-from admitone.kit.config import Settings
-from admitone.kit.figures import read
+from admitone.config import Settings
+from admitone.kit.observe.gauges import read
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import NOON, Rehearsal
 from admitone.orders import commands

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     BOB,
     CANCEL_AT,
     TICKET,
@@ -23,13 +23,13 @@ from facts import (
 
 from admitone import orders
 from admitone.events import OrderEvent
-from admitone.kit.config import Settings
+from admitone.config import Settings
 from admitone.kit.event import CATALOGUE, OWNERS
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands, repository
 from admitone.orders.history import history, sentence
 from admitone.orders.model import Happening, Order
-from delivery import every_order, heard
+from support.delivery import every_order, heard
 
 CLICKED = "You clicked Buy: the ticket is yours to pay for until 12:15 UTC."
 LOCKED = "The ticket is locked for you at $49.90."

@@ -6,14 +6,14 @@ from collections import Counter
 from datetime import timedelta
 from uuid import uuid4
 
-from facts import ANN, BOB, EVE, MORE, TICKET, expiration_complete, ticket_created, ticket_updated
-from house import eventually
+from support.facts import ANN, BOB, EVE, MORE, TICKET, expiration_complete, ticket_created, ticket_updated
+from support.house import eventually
 
-from admitone.kit.config import Settings
-from admitone.local import Engines
+from admitone.config import Settings
+from admitone.runtime.engines import Engines
 from admitone.orders import commands
 from admitone.orders.model import Order, OrderEnded, TicketSold, TicketTaken, TooManyOpenOrders
-from databases import OwnDatabase, own_database
+from support.databases import OwnDatabase, own_database
 
 
 async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int = 8) -> Order | type[Exception]:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     ANN,
     BOB,
     CANCEL_AT,
@@ -28,11 +28,11 @@ from facts import (
 
 from admitone import orders
 from admitone.events import OrderRefunded, OrderReserved
-from admitone.kit.config import Settings
+from admitone.config import Settings
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands, repository
 from admitone.orders.model import Order, OrderComplete, OrderView, TicketSold, TicketTaken
-from delivery import every_order, heard
+from support.delivery import every_order, heard
 
 SETTINGS = Settings(fee_basis_points=250)
 

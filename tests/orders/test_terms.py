@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     ANN,
     BOB,
     EVE,
@@ -24,7 +24,7 @@ from facts import (
 
 from admitone import orders
 from admitone.events import OrderEvent
-from admitone.kit.config import Settings
+from admitone.config import Settings
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
 from admitone.orders.model import Order

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     ANN,
     BOB,
     EVE,
@@ -25,15 +25,15 @@ from facts import (
     payment_created,
     payment_failed,
 )
-from standings import standing
+from support.standings import standing
 
 from admitone import payments
-from admitone.kit.problem import Problem
+from admitone.kit.http.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.payments import commands
-from admitone.payments.gateway import OutcomeUnknown, State
+from admitone.payments.processors.protocol import OutcomeUnknown, State
 from admitone.payments.model import Charge, NotPayableYet, OrderCancelled, OrderNotFound, PaidAlready, PaymentUnderWay, TimeIsUp
-from delivery import every_order, heard
+from support.delivery import every_order, heard
 
 SECOND = timedelta(seconds=1)
 

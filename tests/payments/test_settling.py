@@ -5,14 +5,14 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from facts import PRICE, order_cancelled, order_completed, order_reserved
-from house import eventually
-from paying import MINUTE, Scene
+from support.facts import PRICE, order_cancelled, order_completed, order_reserved
+from support.house import eventually
+from support.paying import MINUTE, Scene
 
-from admitone.kit.config import Settings
-from admitone.kit.log import going_back_to
+from admitone.config import Settings
+from admitone.kit.observe.log import going_back_to
 from admitone.payments import commands, processing, repository
-from admitone.payments.gateway import OutcomeUnknown
+from admitone.payments.processors.protocol import OutcomeUnknown
 from admitone.payments.jobs import settle_charges
 from admitone.payments.model import Charge, NothingToRefund, PaymentUnderWay
 

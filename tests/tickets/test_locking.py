@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     ANN,
     CANCEL_AT,
     MORE,

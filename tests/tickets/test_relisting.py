@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import ANN, CANCEL_AT, PRICE, TITLE, A, B, order_cancelled, order_completed, order_created, order_refunded
+from support.facts import ANN, CANCEL_AT, PRICE, TITLE, A, B, order_cancelled, order_completed, order_created, order_refunded
 
 from admitone import tickets
 from admitone.events import OrderEvent, TicketUpdated
 from admitone.kit.testing import Rehearsal
 from admitone.tickets import commands, repository
 from admitone.tickets.model import Search, Ticket, TicketSold
-from delivery import every_order, heard
+from support.delivery import every_order, heard
 
 
 class Scene:

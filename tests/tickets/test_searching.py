@@ -9,12 +9,12 @@ import asyncpg
 import msgspec
 import pytest
 from conftest import Rehearse
-from facts import ANN, BOB, A, order_created
+from support.facts import ANN, BOB, A, order_created
 
 from admitone import tickets
-from admitone.kit.form import Price
-from admitone.kit.paging import cursor_of
-from admitone.kit.problem import BadInput
+from admitone.kit.http.form import Price
+from admitone.kit.http.paging import cursor_of
+from admitone.kit.http.problem import BadInput
 from admitone.kit.testing import Rehearsal
 from admitone.tickets import commands, repository
 from admitone.tickets.model import Search, Sort, Ticket

@@ -2,7 +2,7 @@
 
 import html
 
-from house import House
+from support.house import House
 
 from web.browser import Browser, signed_up, visitor
 from web.test_pages import shows

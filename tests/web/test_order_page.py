@@ -12,10 +12,10 @@ import httpx
 import pytest
 from stripe._api_version import _ApiVersion
 
-from admitone.kit.config import Settings
-from admitone.kit.web import litestar_app
+from admitone.config import Settings
+from admitone.kit.http.app import litestar_app
 from admitone.web import buying, service
-from admitone.web.live import Live
+from admitone.web.changes import Live
 from admitone.web.render import POLICY, STRIPE_JS
 from web.sessions import VERIFIER, token
 

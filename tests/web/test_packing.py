@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from house import House
+from support.house import House
 
 from admitone.web.static import FILES, STATIC
 from web.browser import signed_up, visitor

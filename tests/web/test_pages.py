@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from house import House
+from support.house import House
 
 from web.browser import PASSWORD, Browser, signed_up, visitor
 

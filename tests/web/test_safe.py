@@ -8,7 +8,7 @@ from typing import cast
 
 import httpx
 import pytest
-from house import House as RealHouse
+from support.house import House as RealHouse
 from litestar.routes import HTTPRoute
 
 from web.browser import signed_up

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from conftest import Rehearse
-from facts import BOB, order_reserved
+from support.facts import BOB, order_reserved
 
 from admitone import payments
 from admitone.payments import commands

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from admitone.auth import repository
 from admitone.auth.model import EmailTaken, Session, SessionOver, TooManyTries, User
 from admitone.events import UserCreated
-from admitone.kit.db import Tx
-from admitone.kit.session import SESSION_SECONDS
+from admitone.kit.data.db import Tx
+from admitone.kit.http.session import SESSION_SECONDS
 
 MOST_FAILURES = 10
 FAILURE_WINDOW = timedelta(minutes=15)

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from admitone.auth.model import Session, User
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 
 
 async def insert_user(tx: Tx, user: User) -> User | None:

@@ -10,8 +10,8 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from admitone.kit.config import Settings, WrongSettings
-from admitone.kit.session import ALGORITHM, ISSUER, TOKEN_SECONDS, key_id
+from admitone.config import Settings, WrongSettings
+from admitone.kit.http.session import ALGORITHM, ISSUER, TOKEN_SECONDS, key_id
 
 
 class Signer:

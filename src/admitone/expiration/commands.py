@@ -4,8 +4,8 @@ from datetime import datetime
 
 from admitone.events import ExpirationComplete, OrderEvent
 from admitone.expiration import repository
-from admitone.kit.db import Tx
-from admitone.kit.log import correlation, going_back_to
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.log import correlation, going_back_to
 
 
 async def follow_order(tx: Tx, order: OrderEvent) -> None:

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from admitone.expiration import repository
-from admitone.kit.db import Tx
-from admitone.kit.figures import Figure
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.gauges import Figure
 
 OVERDUE_AFTER = timedelta(seconds=5)
 """The job looks at least once a second, and has a few more for trouble with its database."""

@@ -3,8 +3,8 @@
 import asyncio
 
 from admitone.expiration import commands, repository
-from admitone.kit.config import Settings
-from admitone.kit.db import TRANSIENT, Database, happened
+from admitone.config import Settings
+from admitone.kit.data.db import TRANSIENT, Database, happened
 
 LONGEST_SLEEP_SECONDS = 1.0
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 
 
 class Timer(Struct, frozen=True, kw_only=True):

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from admitone.kit.config import Settings
-from admitone.kit.db import Database, Tx
+from admitone.config import Settings
+from admitone.kit.data.db import Database, Tx
 from admitone.kit.event import LISTENERS, Event
-from admitone.kit.figures import Figure
+from admitone.kit.observe.gauges import Figure
 
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)

@@ -11,7 +11,7 @@ from admitone.orders.figures import FIGURES
 from admitone.orders.handlers import handlers
 from admitone.orders.jobs import sweep_overdue_orders, write_down_refusals
 from admitone.orders.routes import ROUTES
-from admitone.orders.tally import Tally
+from admitone.orders.refusals import Tally
 
 service = Service(
     name="orders",

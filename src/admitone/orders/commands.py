@@ -19,9 +19,9 @@ from admitone.events import (
     PaymentUncollected,
     TicketEvent,
 )
-from admitone.kit.config import Settings
-from admitone.kit.db import Tx
-from admitone.kit.log import correlation, going_back_to
+from admitone.config import Settings
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.log import correlation, going_back_to
 from admitone.kit.service import TooEarly
 from admitone.orders import repository
 from admitone.orders.model import (

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from admitone.kit.db import Tx
-from admitone.kit.figures import Figure
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.gauges import Figure
 from admitone.orders import repository
 
 OVERDUE_AFTER = timedelta(seconds=65)

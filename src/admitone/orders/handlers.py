@@ -12,7 +12,7 @@ from admitone.events import (
     TicketEvent,
     TicketUpdated,
 )
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.kit.service import Handlers
 from admitone.orders import commands
 

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 
-from admitone.kit.config import Settings
-from admitone.kit.db import TRANSIENT, Database
-from admitone.kit.log import log
+from admitone.config import Settings
+from admitone.kit.data.db import TRANSIENT, Database
+from admitone.kit.observe.log import log
 from admitone.orders import commands
-from admitone.orders.tally import Tally
+from admitone.orders.refusals import Tally
 
 SWEEP_SECONDS = 30
 COUNT_SECONDS = 5

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from admitone.kit.form import Moment, Price, major
-from admitone.kit.problem import NotFound, Problem
+from admitone.kit.http.form import Moment, Price, major
+from admitone.kit.http.problem import NotFound, Problem
 
 Status = Literal["created", "awaiting:payment", "complete", "cancelled", "refunded"]
 Reason = Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_failed"]

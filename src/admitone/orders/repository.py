@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 
 from admitone.events import PaymentCreated, PaymentFailed, PaymentUncollected, TicketEvent
-from admitone.kit.db import Tx
-from admitone.kit.paging import after
+from admitone.kit.data.db import Tx
+from admitone.kit.http.paging import after
 from admitone.orders.model import Chapter, Order, Proof, Refusal, TicketCopy
 
 

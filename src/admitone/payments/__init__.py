@@ -9,7 +9,7 @@ from admitone.kit.service import Service
 from admitone.payments.figures import FIGURES
 from admitone.payments.handlers import handlers
 from admitone.payments.jobs import settle_charges
-from admitone.payments.processor import gateway_of
+from admitone.payments.processors.choose import gateway_of
 from admitone.payments.routes import ROUTES
 
 service = Service(

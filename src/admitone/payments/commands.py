@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from admitone.events import PaymentAuthorized, PaymentCreated, PaymentFailed, PaymentRefunded, PaymentUncollected
-from admitone.kit.db import Tx
-from admitone.kit.log import correlation
-from admitone.kit.problem import Problem
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.log import correlation
+from admitone.kit.http.problem import Problem
 from admitone.payments import ledger, repository
-from admitone.payments.gateway import OutcomeUnknown, Standing
+from admitone.payments.processors.protocol import OutcomeUnknown, Standing
 from admitone.payments.model import (
     MOST_ATTEMPTS,
     VOIDED,

@@ -1,7 +1,7 @@
 """How payments stands, besides what is to be seen of every service."""
 
-from admitone.kit.db import Tx
-from admitone.kit.figures import Figure
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.gauges import Figure
 from admitone.payments import repository
 from admitone.payments.model import SETTLED_WITHIN
 

@@ -3,13 +3,13 @@
 import asyncio
 from uuid import UUID
 
-from admitone.kit.config import Settings
-from admitone.kit.db import TRANSIENT, Database, happened
-from admitone.kit.log import going_back_to, log
+from admitone.config import Settings
+from admitone.kit.data.db import TRANSIENT, Database, happened
+from admitone.kit.observe.log import going_back_to, log
 from admitone.payments import repository
-from admitone.payments.gateway import Gateway
+from admitone.payments.processors.protocol import Gateway
 from admitone.payments.model import DueCharge
-from admitone.payments.processing import bring_on
+from admitone.payments.settlement import bring_on
 
 AT_ONCE = 16
 

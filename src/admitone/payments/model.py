@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from admitone.kit.form import Moment, major
-from admitone.kit.problem import NotFound, Problem
+from admitone.kit.http.form import Moment, major
+from admitone.kit.http.problem import NotFound, Problem
 
 MOST_ATTEMPTS = 3
 VOIDED = "voided"

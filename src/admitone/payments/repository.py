@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from admitone.events import OrderEvent
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.payments.model import MOST_ATTEMPTS, Charge, DueCharge, OrderCopy
 
 IN_DOUBT_AFTER = timedelta(seconds=15)

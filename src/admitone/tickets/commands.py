@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from admitone.events import OrderEvent, OrderRefunded, ReservationRefused, TicketCreated, TicketEvent, TicketUpdated
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.tickets import repository
 from admitone.tickets.model import NoteNotFound, NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn
 

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from admitone.kit.form import Amount, Moment, Price, Title, major
-from admitone.kit.paging import Limit
-from admitone.kit.problem import NotFound, Problem
+from admitone.kit.http.form import Amount, Moment, Price, Title, major
+from admitone.kit.http.paging import Limit
+from admitone.kit.http.problem import NotFound, Problem
 
 Sort = Literal["newest", "cheapest"]
 Status = Literal["available", "locked", "sold", "withdrawn"]

@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from admitone.events import OrderEvent
-from admitone.kit.db import Tx
-from admitone.kit.paging import after
+from admitone.kit.data.db import Tx
+from admitone.kit.http.paging import after
 from admitone.tickets.model import Search, Ticket
 
 WALK = 1000

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from litestar import Response, delete, get, post, put
 
-from admitone.kit.config import Settings
-from admitone.kit.db import Database
-from admitone.kit.documented import documented
-from admitone.kit.idempotency import once
-from admitone.kit.paging import LINK, Page, links
-from admitone.kit.session import User
-from admitone.kit.web import AnyRequest, eventually, read, read_query
+from admitone.config import Settings
+from admitone.kit.data.db import Database
+from admitone.kit.http.documented import documented
+from admitone.kit.http.idempotency import once
+from admitone.kit.http.paging import LINK, Page, links
+from admitone.kit.http.session import User
+from admitone.kit.http.app import AnyRequest, eventually, read, read_query
 from admitone.tickets import commands, repository
 from admitone.tickets.model import (
     NewTicketForm,

@@ -9,7 +9,7 @@ listens to: TicketCreated, TicketUpdated, OrderCreated, OrderReserved, OrderExte
 
 from admitone.kit.service import Service
 from admitone.web.api import client_of
-from admitone.web.live import Live, listen
+from admitone.web.changes import Live, listen
 from admitone.web.pages import ROUTES
 from admitone.web.render import error_page
 

@@ -12,9 +12,9 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from admitone.kit.config import Settings
-from admitone.kit.db import Database
-from admitone.kit.log import correlation, log
+from admitone.config import Settings
+from admitone.kit.data.db import Database
+from admitone.kit.observe.log import correlation, log
 
 PAGE_SIZE = 24
 ANSWER_WITHIN_SECONDS = 12

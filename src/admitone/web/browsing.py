@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Response, get
 
-from admitone.kit.web import AnyRequest
+from admitone.kit.http.app import AnyRequest
 from admitone.web.api import Api, Away, Order, Page, Refused, Ticket
 from admitone.web.form import errors_by_field
 from admitone.web.render import here, page

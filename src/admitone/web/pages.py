@@ -4,8 +4,8 @@ from litestar import Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from admitone.kit.problem import ForeignOrigin
-from admitone.kit.web import SAFE_METHODS
+from admitone.kit.http.problem import ForeignOrigin
+from admitone.kit.http.app import SAFE_METHODS
 from admitone.web import account, browsing, buying, proof, selling, watching
 from admitone.web.static import static_file
 from admitone.web.visitor import DEPENDENCIES

@@ -11,10 +11,10 @@ from litestar import Response
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from admitone.kit.config import Settings
-from admitone.kit.form import money
-from admitone.kit.session import cookie_name, set_cookie
-from admitone.kit.web import AnyRequest, as_problem
+from admitone.config import Settings
+from admitone.kit.http.form import money
+from admitone.kit.http.session import cookie_name, set_cookie
+from admitone.kit.http.app import AnyRequest, as_problem
 from admitone.web import wording
 from admitone.web.api import Away, Refused
 from admitone.web.form import new_key

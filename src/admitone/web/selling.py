@@ -6,9 +6,9 @@ from uuid import UUID
 
 from litestar import Response, get, post
 
-from admitone.kit.config import Settings
-from admitone.kit.problem import Problem
-from admitone.kit.web import AnyRequest
+from admitone.config import Settings
+from admitone.kit.http.problem import Problem
+from admitone.kit.http.app import AnyRequest
 from admitone.web.api import Api, Refused, Ticket
 from admitone.web.browsing import ticket_page
 from admitone.web.form import errors_by_field, key_of, read_form

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import httpx
 from litestar.di import Provide
 
-from admitone.kit.config import Settings
-from admitone.kit.session import User, Verifier, cookie_name, set_cookie
-from admitone.kit.web import AnyRequest
+from admitone.config import Settings
+from admitone.kit.http.session import User, Verifier, cookie_name, set_cookie
+from admitone.kit.http.app import AnyRequest
 from admitone.web.api import Api, Away, Refused
-from admitone.web.live import Live
+from admitone.web.changes import Live
 
 RENEW_WITHIN_SECONDS = 5 * 60
 

@@ -1,0 +1,201 @@
+"""A service's database, and one transaction on it: rows change and events are said together, or neither."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+
+from admitone.kit.data.clock import Clock, database_clock
+from admitone.kit.data.connection import Connection, prepare_connection
+from admitone.kit.event import OWNERS, Event
+from admitone.kit.observe.log import causation_id, correlation
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+TRANSIENT = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # The server has said goodbye on this connection, and has not closed it yet.
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.CannotConnectNowError,
+)
+"""What an engine says when it is away or busy: the same thing may work in a moment."""
+
+
+ACQUIRE_SECONDS = 8.0
+"""Long enough for a dogpile: thousands wait for a few connections, and each is to be told no, not to come back later."""
+COMMAND_SECONDS = 6.0
+"""Longer than the server's own limit of 5 s: only a server that is not there at all is given up."""
+
+
+class Signal:
+    """Wakes everybody who waits for the next time something happened in this process.
+
+    Take `next()` before looking at the state, and wait for it afterwards: so nothing that happens in between is missed.
+    """
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def next(self) -> asyncio.Event:
+        return self._event
+
+    def fire(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+
+async def happened(event: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait for a signal, but no longer than that.
+
+    (asyncio.wait_for would forget a cancellation that comes with the signal: a loop could not be ended.)
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
+
+
+class Tx:
+    """An open transaction of one service. `now` was read from the service's clock when it began."""
+
+    def __init__(self, connection: Connection, service: str, now: datetime) -> None:
+        self.connection = connection
+        self.service = service
+        self.now = now
+        self.emitted = False
+
+    async def one(self, row: type[Row], sql: str, *args: object) -> Row | None:
+        """The row that the statement returned, or None."""
+        record = await self.connection.fetchrow(sql, *args)
+        return row(**record) if record is not None else None
+
+    async def all(self, row: type[Row], sql: str, *args: object) -> list[Row]:
+        """Every row that the statement returned."""
+        return [row(**record) for record in await self.connection.fetch(sql, *args)]
+
+    async def value(self, sql: str, *args: object) -> Any:
+        """The first column of the first row, or None."""
+        return await self.connection.fetchval(sql, *args)
+
+    async def run(self, sql: str, *args: object) -> int:
+        """How many rows the statement touched."""
+        status: str = await self.connection.execute(sql, *args)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def emit(self, event: Event) -> None:
+        """Say what happened. It leaves for the stream after this transaction has committed, and only then.
+
+        Raises PermissionError for an event that another service owns.
+        """
+        if OWNERS.get(type(event)) != self.service:
+            raise PermissionError(f"{self.service} may not say {type(event).__name__}: it does not own it")
+        await self.connection.execute(
+            """
+            INSERT INTO outbox (event_id, event, data, correlation_id, causation_id, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6)
+            """,
+            uuid4(),
+            type(event).__name__,
+            msgspec.to_builtins(event),
+            correlation(),
+            causation_id.get(),
+            self.now,
+        )
+        self.emitted = True
+
+
+class Database:
+    """One service's database: a pool of connections under that service's own role."""
+
+    def __init__(self, service: str, pool: "asyncpg.Pool[asyncpg.Record]", clock: Clock = database_clock) -> None:
+        self.service = service
+        self.pool = pool
+        self.clock = clock
+        self.emitted = Signal()
+        """Fires when a transaction of this process has left something in the outbox."""
+        self.committed = Signal()
+        """Fires after every transaction of this process."""
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """All of it or nothing, at READ COMMITTED: rules hang on constraints and guarded statements, not on isolation."""
+        async with self._connection() as connection, connection.transaction():
+            with _given_up_in_time(connection):
+                tx = Tx(connection, self.service, await self.clock(connection))
+                yield tx
+        if tx.emitted:
+            self.emitted.fire()
+        self.committed.fire()
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[Tx]:
+        """For a look without a change: no transaction, nobody is woken."""
+        async with self._connection() as connection:
+            with _given_up_in_time(connection):
+                yield Tx(connection, self.service, await self.clock(connection))
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether there is a connection that works; to find out takes three times as long at most."""
+        try:
+            connection = await self.pool.acquire(timeout=seconds)
+            try:
+                with _given_up_in_time(connection):
+                    await connection.fetchval("SELECT 1", timeout=seconds)
+            finally:
+                await self.pool.release(connection, timeout=seconds)
+        except (*TRANSIENT, asyncpg.PostgresError):
+            return False
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator["asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"]:
+        connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)
+        try:
+            yield connection
+        finally:
+            await self.pool.release(connection, timeout=1)
+
+
+@contextlib.contextmanager
+def _given_up_in_time(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> Iterator[None]:
+    """A server that has stopped answering is not asked to undo anything: that would wait as long again."""
+    try:
+        yield
+    except TimeoutError:
+        connection.terminate()
+        raise
+
+
+@contextlib.asynccontextmanager
+async def connected(service: str, url: str, clock: Clock = database_clock) -> AsyncIterator[Database]:
+    """A service's database for as long as the block runs."""
+    async with asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=8,
+        init=prepare_connection,
+        timeout=5,
+        command_timeout=COMMAND_SECONDS,
+        server_settings={
+            "application_name": service,
+            "timezone": "UTC",
+            "statement_timeout": "5s",
+            "lock_timeout": "3s",
+            "idle_in_transaction_session_timeout": "10s",
+        },
+    ) as pool:
+        yield Database(service, pool, clock)

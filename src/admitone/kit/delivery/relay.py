@@ -1,0 +1,199 @@
+"""Brings a service's outbox to the stream, in order, and repairs the stream from it whenever that may have lost something."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import nats.js.errors
+from nats.js import JetStreamContext
+
+from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM, Bus
+from admitone.kit.data.connection import Connection, prepare_connection
+from admitone.kit.data.db import TRANSIENT, Database, happened
+from admitone.kit.event import CATALOGUE, LISTENERS, Message, words
+from admitone.kit.observe.log import log
+from admitone.kit.observe.metrics import PUBLISHED
+
+LOCK = 0x52454C4159  # "RELAY"
+BATCH = 100
+REPAIR_BATCH = 5000
+POLL_SECONDS = 1.0
+LOOK_AFTER_STREAM_SECONDS = 5.0
+STREAM_NOT_FOUND = 10059
+
+
+class Relay:
+    """One at a time per service, or events would leave out of order; a replica's relay waits until its turn comes."""
+
+    def __init__(self, db: Database, bus: Bus, url: str) -> None:
+        self.db = db
+        self.bus = bus
+        self.url = url
+        self._repaired_age = -1
+        self._stream_created: datetime | None = None
+        self._looked_at = 0.0
+
+    async def run(self) -> None:
+        """Runs for ever. An engine that is away is waited for."""
+        while True:
+            try:
+                async with self._as_the_only_one() as connection:
+                    while True:
+                        emitted = self.db.emitted.next()
+                        if not await self.once(connection):
+                            await happened(emitted, POLL_SECONDS)
+            except TRANSIENT + BUS_TROUBLE as error:
+                await self.recover(error)
+                await asyncio.sleep(0.25)
+
+    async def recover(self, error: Exception) -> None:
+        """Where the stream is gone, make it again; whatever it had is then to be published again."""
+        self.bus.complain(error)
+        if isinstance(error, nats.js.errors.NoStreamResponseError | nats.js.errors.NotFoundError):
+            await self.bus.ensure_stream()
+            self.bus.age += 1
+
+    @contextlib.asynccontextmanager
+    async def _as_the_only_one(self) -> AsyncIterator[Connection]:
+        """A connection that holds the lock of this service's relay; a crash of ours frees it, a dead network within 30 s."""
+        connection = await asyncpg.connect(
+            self.url,
+            timeout=5,
+            command_timeout=10,
+            server_settings={
+                "application_name": f"{self.db.service} relay",
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "5",
+                "tcp_keepalives_count": "3",
+            },
+        )
+        try:
+            await prepare_connection(connection)
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                await asyncio.sleep(POLL_SECONDS)
+            self._repaired_age = -1
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def once(self, connection: Connection) -> bool:
+        """Repair the stream where that may be needed, and publish what waits, up to a hundred events; whether there was anything."""
+        if self._stream_created is not None and time.monotonic() - self._looked_at > LOOK_AFTER_STREAM_SECONDS:
+            await self._look_after_stream()
+        if self._repaired_age != self.bus.age:
+            age = self.bus.age
+            self._stream_created = await self.bus.stream_created()
+            await repair(connection, self.bus.stream, self.db.service)
+            self._repaired_age = age
+        rows = await connection.fetch("SELECT * FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1", BATCH)
+        published: list[tuple[int, int]] = []
+        try:
+            for row in rows:
+                seq = await publish(self.bus.stream, self.db.service, row)
+                if self._repaired_age != self.bus.age:
+                    break  # It may have landed on a stream that has just lost something: repair first, then send it again.
+                published.append((row["id"], seq))
+        finally:
+            if published and await self._look_after_stream():
+                await self._mark(connection, published)
+        return bool(rows)
+
+    async def _look_after_stream(self) -> bool:
+        """Whether it is still the stream that we know: somebody may have made it anew while we were connected.
+
+        Asked now and then, and before anything is marked: numbers of two streams side by side would hide what the first has lost.
+        """
+        self._looked_at = time.monotonic()
+        if await self.bus.stream_created() == self._stream_created:
+            return True
+        self.bus.age += 1
+        return False
+
+    async def _mark(self, connection: Connection, published: list[tuple[int, int]]) -> None:
+        await connection.execute(
+            """
+            UPDATE outbox SET published_at = $3, seq = done.seq
+            FROM unnest($1::bigint[], $2::bigint[]) AS done (id, seq) WHERE outbox.id = done.id
+            """,
+            [row_id for row_id, _ in published],
+            [seq for _, seq in published],
+            await self.db.clock(connection),
+        )
+
+
+async def publish(stream: JetStreamContext, service: str, row: asyncpg.Record) -> int:
+    """Send one outbox row; returns its number in the stream, which the stream has acknowledged.
+
+    Also a row of an event that this version does not know: a newer one, since rolled back, may have said it.
+    """
+    message = Message(
+        event_id=row["event_id"],
+        event=row["event"],
+        time=row["created_at"],
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
+        data=row["data"],
+    )
+    ack = await stream.publish(
+        f"events.{service}.{row['event']}",
+        msgspec.json.encode(message),
+        stream=STREAM,
+        headers={"Nats-Msg-Id": str(row["event_id"])},
+    )
+    PUBLISHED.labels(service, row["event"]).inc()
+    event = CATALOGUE.get(row["event"])
+    listeners = ", ".join(LISTENERS[event]) if event else ""
+    ids = {name.removesuffix("_id"): str(row["data"][name])[:8] for name in ("order_id", "ticket_id") if row["data"].get(name)}
+    log.info(f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
+    return ack.seq
+
+
+async def repair(connection: Connection, stream: JetStreamContext, service: str) -> int:
+    """Mark for publishing again whatever the stream has lost of this service's events; returns how many.
+
+    The stream loses its tail, or all of it, and other services may have taken the lost numbers since. So we walk back
+    through our own rows, in strides that double, until one is found that still stands at its number with its own id;
+    everything after it is sent again. What is sent needlessly is dropped by the inboxes.
+    """
+    stride, offset = 1, 0
+    while True:
+        row = await connection.fetchrow(
+            "SELECT event_id, seq FROM outbox WHERE seq IS NOT NULL ORDER BY seq DESC OFFSET $1 LIMIT 1", offset
+        )
+        if row is None or await _still_there(stream, row["seq"], row["event_id"]):
+            break
+        offset, stride = offset + stride, stride * 2
+    kept = row["seq"] if row is not None else 0
+    lost = 0
+    while found := await _forget_newest(connection, kept):  # Newest first: a crash in between leaves something to walk back through.
+        lost += found
+    if lost:
+        log.warning("the stream has lost events; they are sent again", service=service, events=lost)
+    return lost
+
+
+async def _forget_newest(connection: Connection, kept: int) -> int:
+    status: str = await connection.execute(
+        """
+        UPDATE outbox SET published_at = NULL, seq = NULL
+        WHERE id IN (SELECT id FROM outbox WHERE seq > $1 ORDER BY seq DESC LIMIT $2)
+        """,
+        kept,
+        REPAIR_BATCH,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def _still_there(stream: JetStreamContext, seq: int, event_id: UUID) -> bool:
+    try:
+        message = await stream.get_msg(STREAM, seq)
+    except nats.js.errors.NotFoundError as error:
+        if error.err_code == STREAM_NOT_FOUND:  # The whole stream is gone: it is made again before anything else.
+            raise
+        return False
+    return (message.headers or {}).get("Nats-Msg-Id") == str(event_id)
