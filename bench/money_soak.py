@@ -24,16 +24,17 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.house import House, Json, Person, eventually
-
-from admitone import money
-from admitone.runtime.process import SERVICES
-from admitone.kit import config
-from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
-from admitone.kit.data.migrations import create_databases, migrate_at
-from admitone.runtime.engines import Engines
-from admitone.payments import testgateway
-from admitone.payments.model import NothingToRefund
 from support.ledgers import Books, disagreements, settled
+
+from admitone import config
+from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
+from admitone.kit.data.migrations import migrate_at
+from admitone.ops import payments as money
+from admitone.payments.model import NothingToRefund
+from admitone.payments.processors import test as testgateway
+from admitone.runtime.engines import Engines
+from admitone.runtime.provisioning import create_databases
+from admitone.services import SERVICES
 
 BUYERS, SELLERS = 30, 4
 SETTLED_WITHIN_SECONDS = 180

@@ -16,9 +16,10 @@ import asyncpg
 
 from admitone.config import own_database_url
 from admitone.kit.data.db import Database, connected
-from admitone.kit.http.form import Amount
-from admitone.kit.data.migrations import create_databases, migrate_at
+from admitone.kit.data.migrations import migrate_at
+from admitone.kit.http.amount import Amount
 from admitone.runtime.engines import Engines
+from admitone.runtime.provisioning import create_databases
 from admitone.tickets import repository
 from admitone.tickets.model import Search
 

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 from support.schema import wrong
 
-from admitone.runtime.process import SERVICES
-from admitone.cli import main
 from admitone.apidocs import asyncapi
 from admitone.apidocs.overview import overview, sentence
+from admitone.cli import main
 from admitone.kit.event import CATALOGUE, LISTENERS, subject
+from admitone.services import SERVICES
 
 HERE = Path(__file__).parent
 FILE = HERE.parents[1] / "docs" / "asyncapi.json"

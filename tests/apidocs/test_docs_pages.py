@@ -9,10 +9,10 @@ import httpx
 import pytest
 from support.house import House
 
-from admitone.runtime.process import DOCS, Dispatcher
 from admitone.apidocs.overview import fields, sentence
-from admitone.runtime.gateway import Gateway
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS, subject
+from admitone.runtime.dispatcher import DOCS, Dispatcher
+from admitone.runtime.gateway import Gateway
 
 ROOT = Path(__file__).parents[2]
 PATHS = ["/docs", "/docs/events", "/docs/asyncapi.json"]

@@ -10,7 +10,6 @@ from conftest import Rehearse
 from support.facts import ANN, BOB, PRICE, TICKET, order_completed, order_created, ticket_created
 from support.frozen import CAME_LATER, file_of, frozen, of_tomorrow, of_yesterday, read, what_broke, what_to_do
 
-from admitone.runtime.process import SERVICES
 from admitone.apidocs.overview import EXAMPLES
 from admitone.events import (
     ExpirationComplete,
@@ -29,10 +28,11 @@ from admitone.events import (
     ReservationRefused,
     TicketEvent,
 )
-from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message
 from admitone.kit.delivery.inbox import Unreadable
+from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message
 from admitone.kit.testing import NOON, Rehearsal
 from admitone.orders import repository as orders
+from admitone.services import SERVICES
 from admitone.tickets import repository as tickets
 from admitone.web.changes import EVENTS, Live
 
@@ -57,7 +57,9 @@ def test_an_event_can_be_read_from_what_was_once_written(name: str) -> None:
 def test_a_field_that_came_later_is_known_as_such(name: str) -> None:
     later = {field.name for field in msgspec.structs.fields(CATALOGUE[name]) if not field.required}
     new = later - CAME_LATER.get(name, set())
-    assert not new, f"enter {new} of {name} into CAME_LATER in tests/support/frozen.py: older messages lack it, so it has to keep its default"
+    assert not new, (
+        f"enter {new} of {name} into CAME_LATER in tests/support/frozen.py: older messages lack it, so it has to keep its default"
+    )
 
 
 def test_every_example_is_of_an_event_that_there_is() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from admitone import flow
+from admitone.apidocs import markdown as flow
 from admitone.cli import main
 
 ROOT = Path(__file__).parents[2]

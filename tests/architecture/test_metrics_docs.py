@@ -5,8 +5,8 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 
-from admitone.runtime.process import SERVICES
 from admitone.kit.observe.exposition import PREFIX, meanings
+from admitone.services import SERVICES
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 

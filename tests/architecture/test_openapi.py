@@ -7,10 +7,10 @@ import sys
 from typing import Any
 
 import pytest
-from support.answers import DOCUMENTED, DOCUMENTS, OPERATIONS
 from litestar import get
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
+from support.answers import DOCUMENTED, DOCUMENTS, OPERATIONS
 
 from admitone.apidocs.openapi import Operation, document, is_form
 from admitone.kit.http.documented import documented

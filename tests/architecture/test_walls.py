@@ -7,12 +7,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from admitone.runtime.process import SERVICES
 from admitone.apidocs.overview import INTENTIONALLY_UNHEARD
 from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, own_database_url
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS
 from admitone.kit.service import Service
 from admitone.runtime.engines import Engines
+from admitone.services import SERVICES
 
 BY_NAME = {service.name: service for service in SERVICES}
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from support.house import House, Json
-from playwright.async_api import Locator, Route, expect
-
-from admitone.web.api import PAGE_SIZE
 from browser.conftest import Visit
 from browser.visitor import BUY, Visitor, order_path, ticket_path
 from browser.wire import wire
+from playwright.async_api import Locator, Route, expect
+from support.house import House, Json
+
+from admitone.web.api import PAGE_SIZE
 
 PAYING = "Somebody is paying for it"
 A_QUARTER_OF_AN_HOUR = re.compile(r"1[45]:\d\d")

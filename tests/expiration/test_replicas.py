@@ -3,12 +3,12 @@
 import asyncio
 from uuid import uuid4
 
+from support.databases import own_database
 from support.facts import CANCEL_AT, order_created
 
 from admitone.expiration import commands, repository
 from admitone.expiration.handlers import follow_order
 from admitone.runtime.engines import Engines
-from support.databases import own_database
 
 
 async def test_two_replicas_that_ring_at_once_ring_each_timer_once(engines: Engines) -> None:

@@ -5,7 +5,18 @@ from uuid import uuid4
 
 import pytest
 from conftest import Rehearse
-from support.facts import CANCEL_AT, MORE, A, expiration_complete, order_cancelled, order_completed, order_created, order_extended, order_reserved
+from support.delivery import every_order, heard
+from support.facts import (
+    CANCEL_AT,
+    MORE,
+    A,
+    expiration_complete,
+    order_cancelled,
+    order_completed,
+    order_created,
+    order_extended,
+    order_reserved,
+)
 
 from admitone import expiration
 from admitone.events import OrderEvent
@@ -13,7 +24,6 @@ from admitone.expiration import commands, repository
 from admitone.kit.observe.gauges import read
 from admitone.kit.observe.log import correlation_id
 from admitone.kit.testing import Rehearsal
-from support.delivery import every_order, heard
 
 SECOND = timedelta(seconds=1)
 LATER = CANCEL_AT + MORE

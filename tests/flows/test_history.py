@@ -5,8 +5,8 @@ from uuid import UUID
 
 from support.house import House, Json, Person, eventually
 
-from admitone import money
-from admitone.kit import config
+from admitone import config
+from admitone.ops import payments as money
 
 LOCKED = "The ticket is locked for you at $30.00."
 APPROVED = "Your payment was approved: the ticket is yours."

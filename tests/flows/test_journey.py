@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from support import processes
 import pytest
+from support import processes
 from support.house import House, Json, Person, eventually
 
+from admitone import config
 from admitone.ops.journey import journey
-from admitone.kit import config
 
 TITLE = "Sitz \x1b[31m neben der Tür " * 8
 NOBODY = "postgresql://nobody:nothing@127.0.0.1:1/nothing"

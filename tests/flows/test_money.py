@@ -13,8 +13,6 @@ import msgspec
 import pytest
 from conftest import reachable
 from support.house import House, eventually
-
-from admitone.payments import testgateway
 from support.ledgers import Books, settled
 from support.till import (
     answers_bank,
@@ -27,6 +25,8 @@ from support.till import (
     sale,
     sales,
 )
+
+from admitone.payments.processors import test as testgateway
 
 DECLINED = "tok_chargeDeclined"
 POSTINGS = "SELECT order_id, posting FROM ledger JOIN charges USING (charge_id)"

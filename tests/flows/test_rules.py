@@ -9,8 +9,8 @@ from support.facts import ANN, BOB, EVE, MORE, PRICE, payment_authorized
 from support.standings import standing
 
 from admitone import expiration, orders, payments, tickets
-from admitone.expiration.commands import ring_due_timers
 from admitone.config import Settings
+from admitone.expiration.commands import ring_due_timers
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import TicketTaken
 from admitone.payments.commands import begin_charge, note

@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
+from support.exchange import Exchange, exchange
 from support.facts import order_created, ticket_created, ticket_updated
 from support.house import eventually
 
 from admitone.events import TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.delivery.bus import STREAM
-from admitone.kit.event import subject
 from admitone.kit.delivery.feed import feed
+from admitone.kit.event import subject
 from admitone.runtime.engines import Engines
-from support.exchange import Exchange, exchange
 
 BEGUN = "from here on"
 

@@ -3,12 +3,13 @@
 import asyncio
 import time
 
+from support.databases import own_database
+
 from admitone import orders
 from admitone.kit.delivery.bus import Bus
 from admitone.kit.observe.exposition import Board
 from admitone.kit.observe.gauges import Figures, of_service
 from admitone.runtime.engines import Engines, free_port
-from support.databases import own_database
 
 
 async def test_what_can_not_be_had_is_left_out_and_never_an_error() -> None:

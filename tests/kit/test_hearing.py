@@ -9,19 +9,19 @@ import asyncpg
 import msgspec
 import pytest
 import structlog
+from support.exchange import Exchange, exchange
 from support.facts import BOB, TICKET, reservation_refused, ticket_created, ticket_updated
 from support.house import eventually
 
 from admitone import orders
-from admitone.events import TicketCreated, TicketEvent, TicketUpdated
-from admitone.kit.delivery.bus import STREAM
 from admitone.config import Settings
+from admitone.events import TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.data.db import Tx
+from admitone.kit.delivery.bus import STREAM
 from admitone.kit.observe.log import correlation_id
 from admitone.kit.service import Handlers, TooEarly
-from admitone.runtime.engines import Engines
 from admitone.orders import commands
-from support.exchange import Exchange, exchange
+from admitone.runtime.engines import Engines
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from admitone import cli
-from admitone.kit.delivery.bus import Bus, BusClosed
+from admitone.cli.common import sentences_for_errors
 from admitone.config import own_database_url
 from admitone.kit.data.db import TRANSIENT, connected
-from admitone.kit.http.problem import TryAgain
+from admitone.kit.delivery.bus import Bus, BusClosed
 from admitone.kit.http.app import as_problem
+from admitone.kit.http.problem import TryAgain
 from admitone.runtime.engines import Engines
 
 LAST_WORDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to unexpected postmaster exit\0\0"
@@ -86,6 +86,6 @@ async def test_a_bus_that_knows_another_password_is_not_asked_for_ever(engines: 
 
 
 def test_a_command_whose_connection_has_just_been_ended_says_so_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="1"), cli._sentences():
+    with pytest.raises(SystemExit, match="1"), sentences_for_errors():
         raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
     assert capsys.readouterr().err.startswith("admitone: An engine can't be used: ")

@@ -7,15 +7,15 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from support.exchange import Exchange, exchange
 from support.facts import order_created
 from support.house import eventually
 
 from admitone.events import OrderCreated
 from admitone.kit.delivery.bus import STREAM
-from admitone.kit.event import Message
 from admitone.kit.delivery.relay import LOCK, repair
+from admitone.kit.event import Message
 from admitone.runtime.engines import Engines
-from support.exchange import Exchange, exchange
 
 
 @pytest.fixture(scope="module")

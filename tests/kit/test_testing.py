@@ -8,9 +8,9 @@ from support.facts import ANN, BOB, CANCEL_AT, TICKET, order_cancelled, order_co
 from support.house import House
 
 from admitone import expiration, orders, tickets
+from admitone.config import Settings
 from admitone.events import ExpirationComplete, TicketUpdated
 from admitone.expiration.commands import ring_due_timers
-from admitone.config import Settings
 from admitone.orders.commands import create_order
 from admitone.orders.model import AnotherPrice
 from admitone.tickets.commands import list_ticket

@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from support.databases import OwnDatabase, own_database
 from support.facts import order_created, payment_created, ticket_created
 
 from admitone.kit.data.db import TRANSIENT, happened
 from admitone.kit.event import Event
 from admitone.kit.observe.log import causation_id, going_back_to
 from admitone.runtime.engines import Engines
-from support.databases import OwnDatabase, own_database
 
 
 class Crash(Exception):

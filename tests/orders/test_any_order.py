@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
+from support.delivery import every_order, heard
 from support.facts import (
     BOB,
     CANCEL_AT,
@@ -25,13 +26,12 @@ from support.facts import (
 )
 
 from admitone import orders
-from admitone.events import OrderEvent, OrderExtended
 from admitone.config import Settings
+from admitone.events import OrderEvent, OrderExtended
 from admitone.kit.http.problem import Problem
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
-from support.delivery import every_order, heard
 
 
 async def bought(it: Rehearsal) -> UUID:

@@ -7,8 +7,8 @@ from conftest import Rehearse
 from support.facts import BOB, TICKET, expiration_complete, order_reserved, reservation_refused, ticket_created, ticket_updated
 
 from admitone import orders
-from admitone.events import OrderCancelled, OrderReserved, TicketUpdated
 from admitone.config import Settings
+from admitone.events import OrderCancelled, OrderReserved, TicketUpdated
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
 

@@ -26,8 +26,8 @@ from support.facts import (
 )
 
 from admitone import orders
-from admitone.events import OrderCancelled
 from admitone.config import Settings
+from admitone.events import OrderCancelled
 from admitone.kit.observe.gauges import read
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import NOON, Rehearsal

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
+from support.delivery import every_order, heard
 from support.facts import (
     BOB,
     CANCEL_AT,
@@ -22,14 +23,13 @@ from support.facts import (
 )
 
 from admitone import orders
-from admitone.events import OrderEvent
 from admitone.config import Settings
+from admitone.events import OrderEvent
 from admitone.kit.event import CATALOGUE, OWNERS
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands, repository
 from admitone.orders.history import history, sentence
 from admitone.orders.model import Happening, Order
-from support.delivery import every_order, heard
 
 CLICKED = "You clicked Buy: the ticket is yours to pay for until 12:15 UTC."
 LOCKED = "The ticket is locked for you at $49.90."
@@ -112,7 +112,7 @@ async def test_an_approval_that_lost_the_race_is_told_after_the_end(scene: Scene
 
 async def test_what_is_heard_of_an_unknown_order_is_in_no_history(scene: Scene) -> None:
     await scene.it.hears(payment_failed(1), payment_created(), payment_uncollected())
-    assert await scene.it.rows("SELECT * FROM told") == []
+    assert await scene.it.rows("SELECT * FROM payment_events") == []
     assert await scene.tells() == [CLICKED, LOCKED]
 
 

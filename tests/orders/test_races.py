@@ -6,14 +6,14 @@ from collections import Counter
 from datetime import timedelta
 from uuid import uuid4
 
+from support.databases import OwnDatabase, own_database
 from support.facts import ANN, BOB, EVE, MORE, TICKET, expiration_complete, ticket_created, ticket_updated
 from support.house import eventually
 
 from admitone.config import Settings
-from admitone.runtime.engines import Engines
 from admitone.orders import commands
 from admitone.orders.model import Order, OrderEnded, TicketSold, TicketTaken, TooManyOpenOrders
-from support.databases import OwnDatabase, own_database
+from admitone.runtime.engines import Engines
 
 
 async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int = 8) -> Order | type[Exception]:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
+from support.delivery import every_order, heard
 from support.facts import (
     ANN,
     BOB,
@@ -27,12 +28,11 @@ from support.facts import (
 )
 
 from admitone import orders
-from admitone.events import OrderRefunded, OrderReserved
 from admitone.config import Settings
+from admitone.events import OrderRefunded, OrderReserved
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands, repository
 from admitone.orders.model import Order, OrderComplete, OrderView, TicketSold, TicketTaken
-from support.delivery import every_order, heard
 
 SETTINGS = Settings(fee_basis_points=250)
 

@@ -23,8 +23,8 @@ from support.facts import (
 )
 
 from admitone import orders
-from admitone.events import OrderEvent
 from admitone.config import Settings
+from admitone.events import OrderEvent
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
 from admitone.orders.model import Order

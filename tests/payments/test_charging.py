@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from conftest import Rehearse
+from support.delivery import every_order, heard
 from support.facts import (
     ANN,
     BOB,
@@ -31,9 +32,8 @@ from admitone import payments
 from admitone.kit.http.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.payments import commands
-from admitone.payments.processors.protocol import OutcomeUnknown, State
 from admitone.payments.model import Charge, NotPayableYet, OrderCancelled, OrderNotFound, PaidAlready, PaymentUnderWay, TimeIsUp
-from support.delivery import every_order, heard
+from admitone.payments.processors.protocol import OutcomeUnknown, State
 
 SECOND = timedelta(seconds=1)
 
@@ -156,7 +156,7 @@ async def test_the_schema_itself_holds_one_live_charge_per_order(rehearse: Rehea
             await it.rows(
                 """
                 INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, payment_token, idempotency_key,
-                                     begun_at, changed_at, next_look_at, correlation_id)
+                                     begun_at, changed_at, next_attempt_at, correlation_id)
                 SELECT gen_random_uuid(), order_id, 2, 'created', amount_cents, currency, payment_token, 'another', begun_at, begun_at,
                        begun_at, correlation_id FROM charges
                 """

@@ -18,17 +18,17 @@ import msgspec
 import pytest
 import stripe
 from msgspec.structs import replace
+from support.databases import empty_database
 from support.stripe_stub import WEBHOOK_SECRET, StripeStub, a_charge, running_stub, signature, webhook
 
 from admitone.config import TEST_PROCESSOR, Settings
 from admitone.kit.data.db import connected
 from admitone.kit.data.migrations import migrate_at
-from admitone.runtime.engines import Engines
-from admitone.payments import testgateway
-from admitone.payments.processors.protocol import Gateway, Refused, Standing, WrongSignature
 from admitone.payments.model import Charge, UnknownCard, UnknownToken
+from admitone.payments.processors import test as testgateway
+from admitone.payments.processors.protocol import Gateway, Refused, Standing, WrongSignature
 from admitone.payments.processors.stripe import StripeGateway
-from support.databases import empty_database
+from admitone.runtime.engines import Engines
 
 REAL_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 AT_HAND = ["test gateway", "stripe stub"]

@@ -6,9 +6,9 @@ from uuid import UUID, uuid5
 
 import asyncpg
 import pytest
-from support.facts import ANN, EVE, PRICE, A, order_cancelled, order_completed, order_reserved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from support.facts import ANN, EVE, PRICE, A, order_cancelled, order_completed, order_reserved
 from support.paying import Scene
 
 from admitone.kit.http.problem import Problem

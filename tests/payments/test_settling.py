@@ -11,10 +11,11 @@ from support.paying import MINUTE, Scene
 
 from admitone.config import Settings
 from admitone.kit.observe.log import going_back_to
-from admitone.payments import commands, processing, repository
-from admitone.payments.processors.protocol import OutcomeUnknown
+from admitone.payments import commands, repository
+from admitone.payments import settlement as processing
 from admitone.payments.jobs import settle_charges
 from admitone.payments.model import Charge, NothingToRefund, PaymentUnderWay
+from admitone.payments.processors.protocol import OutcomeUnknown
 
 
 async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(scene: Scene) -> None:

@@ -7,11 +7,11 @@ from urllib.parse import unquote
 import httpx
 import msgspec
 
-from admitone.runtime.process import SERVICES
 from admitone.apidocs.openapi import FieldError, Operation, document, operations
+from admitone.kit.http.app import MethodNotAllowed
 from admitone.kit.http.documented import HTML
 from admitone.kit.http.problem import NotFound, Problem
-from admitone.kit.http.app import MethodNotAllowed
+from admitone.services import SERVICES
 
 DOCUMENTED = [service for service in SERVICES if service.routes and service.has_database]
 OPERATIONS = [operation for service in DOCUMENTED for operation in operations(service)]

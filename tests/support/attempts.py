@@ -20,8 +20,8 @@ import msgspec
 from support.answers import compare
 from support.house import House, Json, Person
 
-from admitone.runtime.process import SERVICES
 from admitone.apidocs.openapi import Operation, is_form, operations
+from admitone.services import SERVICES
 
 AT_ONCE = 6
 TOO_MUCH = 64 * 1024

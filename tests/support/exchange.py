@@ -16,16 +16,16 @@ from uuid import UUID, uuid4
 
 import msgspec
 import nats.js.errors
-from support.house import eventually
 from nats.js.api import RawStreamMsg
+from support.databases import OwnDatabase, own_database
+from support.house import eventually
 
 from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.delivery.consumer import Consumer
-from admitone.kit.event import Event, Message, subject
 from admitone.kit.delivery.relay import Relay
+from admitone.kit.event import Event, Message, subject
 from admitone.kit.service import Handlers
 from admitone.runtime.engines import Engines
-from support.databases import OwnDatabase, own_database
 
 FOREIGN = "events.auth.UserCreated"
 

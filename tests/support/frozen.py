@@ -10,8 +10,8 @@ import msgspec
 
 from admitone.apidocs.overview import EXAMPLES
 from admitone.kit.data.db import Tx
-from admitone.kit.event import CATALOGUE, Event
 from admitone.kit.delivery.inbox import decode, envelope_of
+from admitone.kit.event import CATALOGUE, Event
 from admitone.kit.service import Handlers
 
 Json = dict[str, Any]

@@ -26,12 +26,12 @@ import msgspec
 import nats
 from support import processes
 
-from admitone.runtime.process import SERVICES
 from admitone.auth.tokens import make_key, public_key
 from admitone.config import own_database_url
 from admitone.kit.data.connection import prepare_connection
 from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message, subject
 from admitone.runtime.engines import Engines, free_port
+from admitone.services import SERVICES
 
 Json = dict[str, Any]
 Found = TypeVar("Found")

@@ -13,19 +13,21 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from support.databases import OwnDatabase, empty_database, own_database
 from support.facts import BOB, order_completed
 
-from admitone.events import OrderEvent
 from admitone.config import TEST_PROCESSOR
+from admitone.events import OrderEvent
 from admitone.kit.data.connection import Connection
 from admitone.kit.data.db import Database, connected
 from admitone.kit.data.migrations import migrate_at
 from admitone.kit.testing import NOON
-from admitone.runtime.engines import Engines
-from admitone.payments import commands, processing, repository, testgateway
+from admitone.payments import commands, repository
+from admitone.payments import settlement as processing
 from admitone.payments.handlers import copy_order
 from admitone.payments.model import Charge
-from support.databases import OwnDatabase, empty_database, own_database
+from admitone.payments.processors import test as testgateway
+from admitone.runtime.engines import Engines
 
 MINUTE = timedelta(minutes=1)
 

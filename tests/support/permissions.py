@@ -16,9 +16,9 @@ from support.answers import compare
 from support.forgeries import expired, forgeries
 from support.house import House, Json, Person
 
-from admitone.runtime.process import SERVICES
-from admitone.auth.tokens import read_key
 from admitone.apidocs.openapi import operations
+from admitone.auth.tokens import read_key
+from admitone.services import SERVICES
 
 SIGN_IN = "to sign in"
 """A page that is for somebody who is signed in: 303 to /signin."""

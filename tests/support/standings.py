@@ -5,8 +5,8 @@ await it.does(commands.note, charge, standing(charge, "authorized"), it.now)
 
 from typing import Any
 
-from admitone.payments.processors.protocol import Standing, State
 from admitone.payments.model import Charge
+from admitone.payments.processors.protocol import Standing, State
 
 
 def standing(charge: Charge, state: State, **changes: Any) -> Standing:

@@ -38,8 +38,8 @@ from stripe.params import (
 from stripe.params.test_helpers import ConfirmationTokenCreateParams
 
 from admitone.config import Settings
-from admitone.runtime.engines import free_port
 from admitone.payments.model import Charge
+from admitone.runtime.engines import free_port
 
 SECRET_KEY = "sk_test_StubOfStripe0001"
 WEBHOOK_SECRET = "whsec_StubOfStripe0001"
@@ -475,9 +475,9 @@ def a_charge(**changes: Any) -> Charge:
         "idempotency_key": f"{order_id}:authorize:{charge_id}",
         "begun_at": now,
         "changed_at": now,
-        "next_look_at": now,
-        "looks": 0,
-        "trouble": None,
+        "next_attempt_at": now,
+        "failed_attempts": 0,
+        "last_error": None,
         "stripe_id": None,
         "redirect_url": None,
         "failure": None,

@@ -12,8 +12,8 @@ from uuid import UUID
 import httpx
 from support.house import House, Json, Person, eventually
 
-from admitone import money
-from admitone.kit import config
+from admitone import config
+from admitone.ops import payments as money
 from admitone.payments.model import Charge
 
 NEEDS_BANK = "tok_threeDSecure2Required"
@@ -35,7 +35,7 @@ async def unused_faults(house: House) -> list[Json]:
 
 async def lets_doubt_pass(house: House) -> None:
     """The first call has had its fifteen seconds."""
-    await house.rows("payments", "UPDATE charges SET next_look_at = now() WHERE status = 'created'")
+    await house.rows("payments", "UPDATE charges SET next_attempt_at = now() WHERE status = 'created'")
 
 
 async def sales(house: House, *prices: float) -> tuple[Person, list[Json]]:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
+from support.delivery import every_order, heard
 from support.facts import ANN, CANCEL_AT, PRICE, TITLE, A, B, order_cancelled, order_completed, order_created, order_refunded
 
 from admitone import tickets
@@ -13,7 +14,6 @@ from admitone.events import OrderEvent, TicketUpdated
 from admitone.kit.testing import Rehearsal
 from admitone.tickets import commands, repository
 from admitone.tickets.model import Search, Ticket, TicketSold
-from support.delivery import every_order, heard
 
 
 class Scene:

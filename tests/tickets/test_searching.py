@@ -12,7 +12,7 @@ from conftest import Rehearse
 from support.facts import ANN, BOB, A, order_created
 
 from admitone import tickets
-from admitone.kit.http.form import Price
+from admitone.kit.http.amount import Price
 from admitone.kit.http.paging import cursor_of
 from admitone.kit.http.problem import BadInput
 from admitone.kit.testing import Rehearsal
@@ -121,9 +121,9 @@ async def test_what_is_rare_is_found_by_an_index(rehearse: Rehearse) -> None:
         with it.tx.connection.query_logger(asked.append):
             assert await found(it, Search(q="u2")) == ["U2"]
             await asyncio.sleep(0)  # The logger's turn.
-        (search,) = [query for query in asked if "pieces" in query.query]
+        (search,) = [query for query in asked if "ngrams" in query.query]
         plan = await it.rows(f"EXPLAIN {search.query}", *search.args)
-        assert "tickets_by_pieces" in str(plan)
+        assert "tickets_by_ngram" in str(plan)
 
 
 @pytest.mark.parametrize("sort", ["newest", "cheapest"])

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from support.facts import ANN, BOB, TICKET, order_created, payment_created, ticket_created, ticket_updated
 from support.house import House, Person, eventually
+from web.browser import Browser, signed_up, visitor
+from web.watcher import watching
 
 from admitone.kit.http.session import User
 from admitone.web.changes import KEPT, Live
 from admitone.web.streams import SPREAD_MS, Wanted, ask_again, card, own_order, page_of_nobody, page_of_somebody, told
-from web.browser import Browser, signed_up, visitor
-from web.watcher import watching
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import html
 
 from support.house import House
-
 from web.browser import Browser, signed_up, visitor
 from web.test_pages import shows
 

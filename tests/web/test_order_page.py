@@ -11,13 +11,13 @@ from uuid import UUID
 import httpx
 import pytest
 from stripe._api_version import _ApiVersion
+from web.sessions import VERIFIER, token
 
 from admitone.config import Settings
 from admitone.kit.http.app import litestar_app
 from admitone.web import buying, service
 from admitone.web.changes import Live
 from admitone.web.render import POLICY, STRIPE_JS
-from web.sessions import VERIFIER, token
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ORDER = UUID(int=7)
@@ -88,7 +88,13 @@ class House:
         self.hangs = False
         settings = Settings(stripe_publishable_key=stripe_key, fee_basis_points=fee)
         behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test", verify=False)
-        self.app = litestar_app(service, settings, VERIFIER, None, {"client": behind, "live": Live()})
+        self.app = litestar_app(
+            service,
+            {"settings": settings, "db": None, "client": behind, "live": Live()},
+            VERIFIER,
+            secure=settings.secure,
+            origins=settings.origins,
+        )
         self.browser = httpx.AsyncClient(
             transport=httpx.ASGITransport(cast("Any", self.app)),
             base_url="http://localhost:8000",

@@ -3,10 +3,10 @@
 import httpx
 import pytest
 from support.house import House
-
-from admitone.web.static import FILES, STATIC
 from web.browser import signed_up, visitor
 from web.watcher import watching
+
+from admitone.web.static import FILES, STATIC
 
 BROWSERS = "gzip, deflate, br, zstd"
 

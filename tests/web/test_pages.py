@@ -10,7 +10,6 @@ from uuid import uuid4
 import httpx
 import pytest
 from support.house import House
-
 from web.browser import PASSWORD, Browser, signed_up, visitor
 
 

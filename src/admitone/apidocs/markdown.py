@@ -6,14 +6,13 @@ import inspect
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
-from admitone.runtime.process import SERVICES
 from admitone.apidocs import asyncapi
 from admitone.apidocs.overview import INTENTIONALLY_UNHEARD, fields, overview, sentence
 from admitone.apidocs.overview import listeners as listeners_in
 from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS, Event, subject
 from admitone.kit.service import Service
+from admitone.services import SERVICES
 
 NAMES = [service.name for service in SERVICES]
 
@@ -29,24 +28,6 @@ def lines() -> list[str]:
     return [
         f"{OWNERS[event]:<10}  {name:<{width}}  ->  {', '.join(listeners(event)) or '(nobody yet)'}" for name, event in CATALOGUE.items()
     ]
-
-
-def in_short(event: str, data: dict[str, Any]) -> str:
-    """What a message says, in a few words: a state, a price, a reason. Also of one that this version does not know."""
-    price = next(
-        (f"{data[name] / 100:.2f} {data.get('currency')}" for name in ("price_cents", "amount_cents") if _is_number(data, name)), ""
-    )
-    state = data.get("reason") or data.get("status")
-    match event:
-        case "TicketCreated" | "TicketUpdated":
-            state = next((name for name in ("sold", "withdrawn") if data.get(name)), "locked" if data.get("order_id") else "available")
-        case "PaymentFailed":
-            state = f"try {data.get('attempt')}, {data.get('decline_code')}"
-    return ", ".join(str(part) for part in (state, price) if part)
-
-
-def _is_number(data: dict[str, Any], name: str) -> bool:
-    return isinstance(data.get(name), int | float)
 
 
 def documents(folder: Path) -> dict[Path, str]:

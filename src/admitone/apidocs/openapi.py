@@ -14,8 +14,9 @@ from litestar.routes import HTTPRoute
 from msgspec import UNSET, Struct, UnsetType
 
 from admitone import __version__
+from admitone.kit.http.amount import Amount
+from admitone.kit.http.app import SAFE_METHODS
 from admitone.kit.http.documented import HTML, Documented
-from admitone.kit.http.form import Amount
 from admitone.kit.http.idempotency import HEADER, KeyReused
 from admitone.kit.http.problem import (
     BadInput,
@@ -27,9 +28,8 @@ from admitone.kit.http.problem import (
     TryAgain,
     WrongContentType,
 )
-from admitone.kit.service import Service
 from admitone.kit.http.session import cookie_name
-from admitone.kit.http.app import SAFE_METHODS
+from admitone.kit.service import Service
 
 Json = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from admitone.expiration import commands, repository
 from admitone.config import Settings
+from admitone.expiration import commands, repository
 from admitone.kit.data.db import TRANSIENT, Database, happened
 
 LONGEST_SLEEP_SECONDS = 1.0

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from admitone.config import Settings
 from admitone.kit.data.db import Database, Tx
 from admitone.kit.event import LISTENERS, Event
 from admitone.kit.observe.gauges import Figure
@@ -66,7 +65,7 @@ class Service:
     routes: Sequence[Any] = ()
     handlers: Handlers | None = None
     jobs: Sequence[Job] = ()
-    provides: Mapping[str, Callable[[Settings, Database | None], Any]] = field(default_factory=dict)
+    provides: Mapping[str, Callable[[Any, Database | None], Any]] = field(default_factory=dict)
     """What its routes may ask for by name, besides `db`, `settings`, `user` and `visitor`; its jobs are given it, too.
 
     Each is made once. An async context manager is entered for as long as the service runs.

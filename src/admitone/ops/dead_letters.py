@@ -13,13 +13,13 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from admitone.runtime.process import SERVICES
 from admitone.config import Settings
 from admitone.kit.data.db import TRANSIENT, Database, connected
-from admitone.kit.event import Message
 from admitone.kit.delivery.inbox import Unreadable, handle, note, told
+from admitone.kit.event import Message
 from admitone.kit.observe.log import printable
 from admitone.kit.service import Handlers, TooEarly
+from admitone.services import SERVICES
 
 HANDLERS = {service.name: service.handlers or Handlers(service.name) for service in SERVICES if service.has_database}
 SHORTEST_ID = 8

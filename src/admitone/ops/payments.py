@@ -30,7 +30,7 @@ async def refund(settings: Settings, order_id: UUID, reason: str, relist: bool) 
         async with db.transaction() as tx:
             charge = await commands.ask_for_refund(tx, order_id, reason, relist, tx.now)
         deadline = asyncio.get_running_loop().time() + LOOK_FOR_SECONDS
-        while charge.status != "refunded" and not charge.looks and asyncio.get_running_loop().time() < deadline:
+        while charge.status != "refunded" and not charge.failed_attempts and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.1)
             async with db.reading() as tx:
                 charge = await repository.charge(tx, charge.charge_id) or charge
@@ -78,7 +78,7 @@ def _row(charge: DueCharge, age: timedelta) -> str:
 
 
 def _what(charge: DueCharge) -> str:
-    order, trouble = charge.order_status, f": {charge.trouble}" if charge.trouble else ""
+    order, trouble = charge.order_status, f": {charge.last_error}" if charge.last_error else ""
     match charge.status:
         case "created":
             return f"in doubt (its order: {order}); asked again with the same key{trouble}"

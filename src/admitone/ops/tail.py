@@ -21,12 +21,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from admitone.apidocs.markdown import NAMES, in_short
+from admitone.apidocs.markdown import NAMES
 from admitone.kit.delivery.bus import BUS_TROUBLE, REQUEST_TIMEOUT_SECONDS, STREAM, BusClosed
-from admitone.kit.event import Message
-from admitone.kit.observe.log import printable
 from admitone.kit.delivery.pull import pulled
 from admitone.kit.delivery.relay import STREAM_NOT_FOUND
+from admitone.kit.event import Message
+from admitone.kit.observe.log import printable
+from admitone.ops.format import in_short
 
 CONNECT_SECONDS = 3
 LAPSES_AFTER_SECONDS = 30.0

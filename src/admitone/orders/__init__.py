@@ -10,8 +10,8 @@ from admitone.kit.service import Service
 from admitone.orders.figures import FIGURES
 from admitone.orders.handlers import handlers
 from admitone.orders.jobs import sweep_overdue_orders, write_down_refusals
-from admitone.orders.routes import ROUTES
 from admitone.orders.refusals import Tally
+from admitone.orders.routes import ROUTES
 
 service = Service(
     name="orders",

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from admitone.config import Settings
 from admitone.events import (
     ExpirationComplete,
     OrderCancelled,
@@ -19,7 +20,6 @@ from admitone.events import (
     PaymentUncollected,
     TicketEvent,
 )
-from admitone.config import Settings
 from admitone.kit.data.db import Tx
 from admitone.kit.observe.log import correlation, going_back_to
 from admitone.kit.service import TooEarly

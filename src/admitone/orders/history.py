@@ -17,7 +17,7 @@ from admitone.events import (
     PaymentUncollected,
 )
 from admitone.kit.event import CATALOGUE, Event
-from admitone.kit.http.form import money
+from admitone.kit.http.amount import money
 from admitone.orders.model import MOST_ATTEMPTS, Chapter, Happening, Order
 
 CANCELLED_BECAUSE = {

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from admitone.kit.http.form import Moment, Price, major
+from admitone.kit.http.amount import Price, major
+from admitone.kit.http.form import Moment
 from admitone.kit.http.problem import NotFound, Problem
 
 Status = Literal["created", "awaiting:payment", "complete", "cancelled", "refunded"]

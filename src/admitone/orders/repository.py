@@ -168,7 +168,7 @@ async def keep_told(tx: Tx, event: PaymentFailed | PaymentCreated | PaymentUncol
     """For the history of its order. A second time changes nothing, and an order that is not ours has none."""
     await tx.run(
         """
-        INSERT INTO told (order_id, event, charge_id, data, version, told_at)
+        INSERT INTO payment_events (order_id, event, charge_id, data, version, received_at)
         SELECT order_id, $2, $3, $4, version, $5 FROM orders WHERE order_id = $1
         ON CONFLICT DO NOTHING
         """,
@@ -187,7 +187,7 @@ async def chapters(tx: Tx, order_id: UUID) -> list[Chapter]:
         """
         SELECT created_at AS at, event, data, (data ->> 'version')::integer AS version FROM outbox WHERE data ->> 'order_id' = $1
         UNION ALL
-        SELECT told_at, event, data, version FROM told WHERE order_id = $2
+        SELECT received_at, event, data, version FROM payment_events WHERE order_id = $2
         """,
         str(order_id),
         order_id,

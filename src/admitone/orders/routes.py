@@ -7,12 +7,12 @@ from litestar import Response, delete, get, post
 
 from admitone.config import Settings
 from admitone.kit.data.db import Database
+from admitone.kit.http.app import AnyRequest, eventually, read, read_query
 from admitone.kit.http.documented import documented
 from admitone.kit.http.idempotency import once
 from admitone.kit.http.paging import LINK, Page, links
 from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
-from admitone.kit.http.app import AnyRequest, eventually, read, read_query
 from admitone.orders import commands, repository
 from admitone.orders.history import history
 from admitone.orders.model import (

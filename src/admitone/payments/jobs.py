@@ -7,8 +7,8 @@ from admitone.config import Settings
 from admitone.kit.data.db import TRANSIENT, Database, happened
 from admitone.kit.observe.log import going_back_to, log
 from admitone.payments import repository
-from admitone.payments.processors.protocol import Gateway
 from admitone.payments.model import DueCharge
+from admitone.payments.processors.protocol import Gateway
 from admitone.payments.settlement import bring_on
 
 AT_ONCE = 16

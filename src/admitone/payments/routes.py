@@ -9,13 +9,13 @@ from litestar import Response, get, post
 from msgspec.structs import replace
 
 from admitone.kit.data.db import TRANSIENT, Database
+from admitone.kit.http.app import AnyRequest, as_problem_json, eventually, read, read_query
 from admitone.kit.http.documented import documented
 from admitone.kit.http.idempotency import Known, claim, remember
-from admitone.kit.observe.log import log
 from admitone.kit.http.session import User
-from admitone.kit.http.app import AnyRequest, as_problem_json, eventually, read, read_query
-from admitone.payments import commands, processing, repository
-from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, WrongSignature
+from admitone.kit.observe.log import log
+from admitone.payments import commands, repository
+from admitone.payments import settlement as processing
 from admitone.payments.model import (
     VOIDED,
     AttemptView,
@@ -37,6 +37,7 @@ from admitone.payments.model import (
     UnknownCard,
     UnknownToken,
 )
+from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, WrongSignature
 from admitone.payments.processors.test import bank
 
 ANSWER_WITHIN_SECONDS = 5.0

@@ -13,8 +13,8 @@ from prometheus_client import Histogram
 from admitone.kit.data.db import TRANSIENT, Database
 from admitone.kit.observe.log import going_back_to, log
 from admitone.payments import commands
-from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, Standing
 from admitone.payments.model import Charge, DueCharge
+from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, Standing
 
 DEADLINE_SECONDS = 10.0
 LOOK_AT_REFUSED_AGAIN_SECONDS = 600
@@ -71,27 +71,27 @@ async def bring_on(db: Database, gateway: Gateway, charge: DueCharge) -> bool:
 
     It follows the state, not an event: so no order of events and no crash can leave money hanging.
     """
-    trouble, delay = "", None
+    last_error, delay = "", None
     try:
         await _next_step(db, gateway, charge)
     except OutcomeUnknown as unknown:
-        trouble = str(unknown) or "no answer"
+        last_error = str(unknown) or "no answer"
     except Refused as refused:
         if charge.status == "authorized" and charge.order_status == "complete":
             log.error("the money of a complete order can't be collected", order=str(charge.order_id), code=refused.code)
             async with db.transaction() as tx:
                 await commands.note_uncollected(tx, charge.charge_id, refused.code, tx.now)
             return True
-        trouble, delay = f"refused: {refused.code}", LOOK_AT_REFUSED_AGAIN_SECONDS
+        last_error, delay = f"refused: {refused.code}", LOOK_AT_REFUSED_AGAIN_SECONDS
     except TRANSIENT:
         raise  # Our own engines are away: the job says so.
     except Exception as error:
-        trouble, delay = repr(error), LOOK_AT_REFUSED_AGAIN_SECONDS
+        last_error, delay = repr(error), LOOK_AT_REFUSED_AGAIN_SECONDS
         log.error("a charge can't be settled; the others are", order=str(charge.order_id), exc_info=error)
-    if not trouble:
+    if not last_error:
         return True
     async with db.transaction() as tx:
-        await commands.note_trouble(tx, charge, trouble, tx.now, delay)
+        await commands.note_trouble(tx, charge, last_error, tx.now, delay)
     return False
 
 

@@ -7,54 +7,30 @@ their own: PostgreSQL refuses plain root. Nothing outside the data folder is cha
 
 import asyncio
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import asyncpg
 
-from admitone.auth.tokens import make_key, public_key
 from admitone.config import Settings
 from admitone.kit.observe.log import log
+from admitone.runtime.data_folder import EngineTrouble, passwords_in, with_keys, write_secret
 from admitone.runtime.privileges import Account, account_for, as_account
 
 RECOVERY_SECONDS = 300
 STOP_SECONDS = 4
 LEFTOVER_SECONDS = 20
-
-
-class EngineTrouble(Exception):
-    """An engine can't be run; the message is a sentence for the person who tried."""
-
-
-@contextlib.contextmanager
-def only_run_in(folder: Path) -> Iterator[None]:
-    """One run per data folder. Raises EngineTrouble when there is one already."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise EngineTrouble(f"The data folder {folder} can't be used: {error.strerror}.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise EngineTrouble(
-                f"The data folder {folder} is in use by another run; stop that one first, or set ADMITONE_DATA to another folder."
-            ) from None
-        yield
 
 
 class Engines:
@@ -81,7 +57,7 @@ class Engines:
 
     def start(self) -> None:
         """Start both. Raises EngineTrouble. PostgreSQL may still be recovering when this returns: see `ready`."""
-        self.passwords = _passwords(self.folder / "passwords.json")
+        self.passwords = passwords_in(self.folder / "passwords.json")
         self.account = account_for(self.folder, _postgres_programs() / "postgres")
         for name in ("postgres", "nats", "log"):
             self._own(self.folder / name)
@@ -276,8 +252,8 @@ async def with_engines(settings: Settings, say: Callable[[str], None]) -> AsyncI
                 database_url=settings.database_url or engines.database_url,
                 nats_url=settings.nats_url or engines.nats_url,
             )
-        settings = _with_keys(settings, folder)
-        _write_secret(
+        settings = with_keys(settings, folder)
+        write_secret(
             folder / "run.json",
             json.dumps(
                 {
@@ -303,57 +279,12 @@ async def with_engines(settings: Settings, say: Callable[[str], None]) -> AsyncI
             engines.stop()
 
 
-def settings_of_run(settings: Settings) -> Settings:
-    """The settings of the system that runs in the data folder, for a command beside it. Raises EngineTrouble."""
-    if settings.database_url is not None:
-        return settings
-    try:
-        run = json.loads((settings.data / "run.json").read_text())
-        os.kill(run["pid"], 0)
-    except PermissionError:
-        raise EngineTrouble(f"The system in {settings.data} belongs to another user.") from None
-    except (OSError, ValueError, KeyError):
-        raise EngineTrouble(
-            f"Nothing runs in {settings.data}: start it with `make run`, or set DATABASE_URL and NATS_URL to where it does."
-        ) from None
-    return replace(
-        settings,
-        database_url=run["database_url"],
-        nats_url=settings.nats_url or run["nats_url"],
-        services_url=run.get("services_url", settings.services_url),
-    )
-
-
 def free_port() -> int:
     """A port of loopback that nobody uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _with_keys(settings: Settings, folder: Path) -> Settings:
-    """On a laptop the key that signs sessions is made once, and lies in the data folder."""
-    key_file = settings.signing_key_file or folder / "signing-key.pem"
-    if not key_file.exists():
-        make_key(key_file)
-    return replace(settings, signing_key_file=key_file, public_keys=settings.public_keys or (public_key(key_file),))
-
-
-def _passwords(file: Path) -> dict[str, str]:
-    if not file.exists():
-        _write_secret(file, json.dumps({"postgres": secrets.token_urlsafe(24), "nats": secrets.token_urlsafe(24)}))
-    passwords: dict[str, str] = json.loads(file.read_text())
-    return passwords
-
-
-def _write_secret(file: Path, text: str) -> None:
-    """A file that only we can read, whole or not at all."""
-    new = file.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
-        handle.write(text)
-    new.replace(file)
 
 
 def _postgres_programs() -> Path:

@@ -9,10 +9,12 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from admitone.runtime.process import CORRELATION_HEADER, DOCS, SERVICES, correlation_of, is_under, respond, with_correlation
 from admitone.config import Settings, WrongSettings
-from admitone.kit.http.problem import BodyTooLarge, NotFound, Problem, TryAgain
 from admitone.kit.http.app import MAX_BODY_BYTES
+from admitone.kit.http.asgi import CORRELATION_HEADER, correlation_of, is_under, respond, with_correlation
+from admitone.kit.http.problem import BodyTooLarge, NotFound, Problem, TryAgain
+from admitone.runtime.dispatcher import DOCS
+from admitone.services import SERVICES
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host"}
 

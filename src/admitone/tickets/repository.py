@@ -224,7 +224,7 @@ async def search(tx: Tx, wanted: Search) -> list[Ticket]:
     if q := wanted.q.strip():
         text = f"lower({put(q)}::text)"
         elsewhere.append(f"strpos(lower(title), {text}) > 0")
-        by_index.append(f"pieces(lower(title), 1) @> pieces({text}, least(char_length({text}), 3))")
+        by_index.append(f"ngrams(lower(title), 1) @> ngrams({text}, least(char_length({text}), 3))")
 
     walk = f"SELECT * FROM tickets WHERE {' AND '.join(on_the_way)} ORDER BY {order} LIMIT"
     most = wanted.limit + 1

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from litestar import Response, get, post
 
+from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.form import as_uuid
 from admitone.kit.http.problem import NotFound
-from admitone.kit.http.app import AnyRequest
 from admitone.web.api import Api, Attempt, Away, Item, Order, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import key_of, read_form

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+from admitone.config import Settings
 from admitone.events import (
     OrderCancelled,
     OrderCompleted,
@@ -27,11 +28,10 @@ from admitone.events import (
     TicketEvent,
     TicketUpdated,
 )
-from admitone.kit.delivery.bus import Bus
-from admitone.config import Settings
 from admitone.kit.data.db import Database, Signal
-from admitone.kit.event import Event
+from admitone.kit.delivery.bus import Bus
 from admitone.kit.delivery.feed import feed
+from admitone.kit.event import Event
 from admitone.kit.service import each_process_hears
 from admitone.web.api import Ticket
 

@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from admitone.kit.http.problem import Problem
 from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.problem import Problem
 from admitone.web.api import Refused
 
 MOST_FIELDS = 50

@@ -12,9 +12,9 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from admitone.config import Settings
-from admitone.kit.http.form import money
-from admitone.kit.http.session import cookie_name, set_cookie
+from admitone.kit.http.amount import money
 from admitone.kit.http.app import AnyRequest, as_problem
+from admitone.kit.http.session import cookie_name, set_cookie
 from admitone.web import wording
 from admitone.web.api import Away, Refused
 from admitone.web.form import new_key

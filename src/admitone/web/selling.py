@@ -7,8 +7,8 @@ from uuid import UUID
 from litestar import Response, get, post
 
 from admitone.config import Settings
-from admitone.kit.http.problem import Problem
 from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.problem import Problem
 from admitone.web.api import Api, Refused, Ticket
 from admitone.web.browsing import ticket_page
 from admitone.web.form import errors_by_field, key_of, read_form

@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from admitone.config import Settings
 from admitone.kit.data.db import happened
-from admitone.kit.http.form import Amount
-from admitone.kit.http.session import User, Verifier, cookie_name
+from admitone.kit.http.amount import Amount
 from admitone.kit.http.app import AnyRequest, read_query
+from admitone.kit.http.session import User, Verifier, cookie_name
 from admitone.web.api import Ticket
 from admitone.web.changes import Change, Live
 from admitone.web.render import HEADERS, part

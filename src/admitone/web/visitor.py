@@ -7,8 +7,8 @@ import httpx
 from litestar.di import Provide
 
 from admitone.config import Settings
-from admitone.kit.http.session import User, Verifier, cookie_name, set_cookie
 from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.session import User, Verifier, cookie_name, set_cookie
 from admitone.web.api import Api, Away, Refused
 from admitone.web.changes import Live
 

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4, uuid5
 
 import msgspec
 import pytest
+from support.databases import OwnDatabase, own_database
+from support.exchange import exchange
 from support.facts import (
     ANN,
     BOB,
@@ -36,15 +38,13 @@ from support.facts import (
 )
 from support.house import eventually
 
-from admitone import desk
-from admitone.runtime.process import SERVICES
 from admitone.kit.data.connection import Connection
-from admitone.kit.event import Event, Message, subject
 from admitone.kit.delivery.inbox import handle
+from admitone.kit.event import Event, Message, subject
 from admitone.kit.testing import NOON
+from admitone.ops import dead_letters as desk
 from admitone.runtime.engines import Engines
-from support.databases import OwnDatabase, own_database
-from support.exchange import exchange
+from admitone.services import SERVICES
 
 REQUEST = UUID(int=7)
 DELIVERY = {"migrations", "inbox", "outbox", "parked", "dropped", "idempotency"}

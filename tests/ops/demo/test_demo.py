@@ -12,10 +12,10 @@ from support import processes
 from support.house import House, Json, eventually
 from support.stripe_stub import SECRET_KEY, WEBHOOK_SECRET
 
+from admitone import config
+from admitone.kit.http.amount import Price
 from admitone.ops.demo import living, people
 from admitone.ops.demo.wares import PARTICULAR, wares
-from admitone.kit import config
-from admitone.kit.http.form import Price
 from admitone.runtime.engines import free_port
 from admitone.web.api import client_of
 

@@ -21,9 +21,9 @@ from support.facts import (
     payment_uncollected,
 )
 
+from admitone.kit.event import OWNERS, Event
 from admitone.ops.journey.queries import Asking, Step, Story, Subject, Timer
 from admitone.ops.journey.status import over, standings
-from admitone.kit.event import OWNERS, Event
 
 AT = datetime(2030, 1, 1, 12, 20, tzinfo=UTC)
 
@@ -59,13 +59,13 @@ def story_of(*events: Event, asking: Asking | None = None, away: str = "") -> St
 
 
 def asking(status: str, **changes: Any) -> Asking:
-    plain = {"at_the_bank": False, "looks": 0, "trouble": None}
-    return Asking(order_id=str(A), attempt=1, status=status, next_look_at=AT, **{**plain, **changes})
+    plain = {"at_the_bank": False, "failed_attempts": 0, "last_error": None}
+    return Asking(order_id=str(A), attempt=1, status=status, next_attempt_at=AT, **{**plain, **changes})
 
 
 RESERVED = (order_created(), order_reserved())
 COMPLETE = (*RESERVED, payment_authorized(), order_completed())
-IN_VAIN = {"looks": 3, "trouble": "no answer"}
+IN_VAIN = {"failed_attempts": 3, "last_error": "no answer"}
 RINGS = "; the timer rings at 12:15:30"
 STUCK: dict[str, tuple[Story, str | None]] = {
     "not confirmed": (story_of(order_created()), f"tickets confirms the lock{RINGS}"),
@@ -78,7 +78,7 @@ STUCK: dict[str, tuple[Story, str | None]] = {
     "approved": (story_of(*RESERVED, payment_authorized()), f"orders hears that the bank has approved{RINGS}"),
     "not taken": (story_of(*COMPLETE, asking=asking("authorized")), "payments takes the approved money"),
     "not taken yet": (
-        story_of(*COMPLETE, asking=asking("authorized", looks=1)),
+        story_of(*COMPLETE, asking=asking("authorized", failed_attempts=1)),
         "payments takes the approved money: asked once in vain, again at 12:20:00",
     ),
     "taken": (story_of(*COMPLETE, payment_created()), None),

@@ -14,21 +14,21 @@ from support.standings import standing
 
 from admitone import auth, expiration, orders, payments, tickets
 from admitone.auth.commands import sign_up
-from admitone.expiration.commands import ring_due_timers
 from admitone.config import SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, Settings, own_database_url
+from admitone.expiration.commands import ring_due_timers
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.event import Message
 from admitone.kit.testing import NOON, Ensemble, ensemble
-from admitone.runtime.engines import Engines
+from admitone.ops.verify import check
+from admitone.ops.verify.report import Line, Report
+from admitone.ops.verify.snapshot import Evidence, Stored, keep_record
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import Order
 from admitone.payments import commands as paying
-from admitone.payments.processors.protocol import State
 from admitone.payments.model import Charge
+from admitone.payments.processors.protocol import State
+from admitone.runtime.engines import Engines
 from admitone.tickets.commands import edit_ticket, list_ticket
-from admitone.ops.verify import check
-from admitone.ops.verify.snapshot import Evidence, Stored, keep_record
-from admitone.ops.verify.report import Line, Report
 
 SELLER, BUYER, ANOTHER = uuid4(), uuid4(), uuid4()
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.databases import own_database
 from support.house import House, Json
 
-from admitone.runtime.engines import Engines
 from admitone.orders.model import AnotherPrice, TicketSold, TicketTaken, TicketUnknown, TicketWithdrawn, TooManyOpenOrders
 from admitone.orders.refusals import Tally
-from support.databases import own_database
+from admitone.runtime.engines import Engines
 
 
 async def stop(house: House) -> None:

@@ -5,10 +5,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-
-from admitone.ops.verify.snapshot import Stored
-from admitone.ops.verify.report import MOST_ROWS, tell
 from ops.verify.conftest import Market
+
+from admitone.ops.verify.report import MOST_ROWS, tell
+from admitone.ops.verify.snapshot import Stored
 
 
 async def test_all_holds_of_a_market_where_all_went_well(market: Market) -> None:
@@ -102,7 +102,7 @@ BREAKS = {
         "I3", "orders", "DELETE FROM outbox WHERE " + LOG_OF_SOLD, "order {sold} is there, and not in the log",
     ),
     "an order that is gone": Break(
-        "I3", "orders", "DELETE FROM told; DELETE FROM orders WHERE order_id = '{sold}'", "order {sold} is in the log, and not there",
+        "I3", "orders", "DELETE FROM payment_events; DELETE FROM orders WHERE order_id = '{sold}'", "order {sold} is in the log, and not there",
     ),
     "an order that expired too early": Break(
         "I4", "orders",

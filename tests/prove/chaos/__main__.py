@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-
-from admitone.runtime.process import SERVICES
 from prove.chaos import history, report
 from prove.chaos.crowd import Crowd
 from prove.chaos.ending import Deliveries, Ending
@@ -28,6 +26,8 @@ from prove.chaos.report import Piece
 from prove.chaos.stage import NAMES, Stage
 from prove.chaos.talk import Line
 from prove.chaos.torment import Inflicted, Torment
+
+from admitone.services import SERVICES
 
 READY_WITHIN_SECONDS = 120
 AT_REST_WITHIN_SECONDS = 180

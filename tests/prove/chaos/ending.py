@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from admitone.config import SERVICES_WITH_A_DATABASE
 from prove.chaos.stage import Stage
+
+from admitone.config import SERVICES_WITH_A_DATABASE
 
 Row = dict[str, Any]
 """Ids are texts, and times seconds since 1970, as in the history."""

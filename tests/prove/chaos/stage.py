@@ -15,14 +15,15 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 
-from admitone.runtime.process import SERVICES
 from admitone.auth.tokens import make_key, public_key
 from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
 from admitone.kit.data.connection import Connection, prepare_connection
-from admitone.kit.data.migrations import create_databases, migrate_at
+from admitone.kit.data.migrations import migrate_at
+from admitone.payments.processors import test as testgateway
 from admitone.runtime.engines import Engines, free_port
-from admitone.payments import testgateway
 from admitone.runtime.privileges import as_account
+from admitone.runtime.provisioning import create_databases
+from admitone.services import SERVICES
 
 NAMES = tuple(service.name for service in SERVICES)
 PARTS = (*NAMES, "gateway", "postgres", "nats")

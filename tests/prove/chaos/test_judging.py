@@ -6,7 +6,6 @@ from math import inf
 from typing import Any
 
 import pytest
-
 from prove.chaos import history
 from prove.chaos.ending import Ending, Row
 from prove.chaos.history import Asked

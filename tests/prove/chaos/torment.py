@@ -11,10 +11,10 @@ import httpx
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-
-from admitone.kit.delivery.bus import STREAM
-from admitone.config import SERVICES_WITH_A_DATABASE
 from prove.chaos.stage import PARTS, Stage
+
+from admitone.config import SERVICES_WITH_A_DATABASE
+from admitone.kit.delivery.bus import STREAM
 
 BACK_WITHIN_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.05

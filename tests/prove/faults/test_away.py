@@ -8,7 +8,6 @@ from functools import partial
 import nats
 import nats.js.errors
 from support.house import House, Json, Person, eventually
-
 from support.till import paid
 
 

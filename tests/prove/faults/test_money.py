@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from support.house import House, Json, eventually
-
 from support.ledgers import settled
 from support.till import answers_bank, goes_to_bank, intents, is_paid, lets_doubt_pass, misbehaves, refunds, sales, unused_faults
 

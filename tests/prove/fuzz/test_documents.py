@@ -7,8 +7,6 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from support.answers import OPERATIONS
-from support.house import House, Person
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -19,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from support.answers import OPERATIONS
+from support.house import House, Person
 
 EXAMPLES = 25
 """Of each kind, by each principal, for each operation: all together they take two or three minutes."""

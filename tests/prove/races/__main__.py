@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import structlog
-
-from admitone.runtime.engines import Engines
-from support.databases import own_database
 from prove.races.edits import edits
 from prove.races.hot_ticket import hot_ticket
 from prove.races.open_orders import open_orders
 from prove.races.outcome import Outcome, Say
 from prove.races.relays import relays
 from prove.races.timers import timers
+from support.databases import own_database
+
+from admitone.runtime.engines import Engines
 
 
 async def _hot_ticket(engines: Engines, say: Say) -> Outcome:

@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from prove.races.outcome import Outcome, Say
+from support.databases import OwnDatabase
 from support.facts import ANN, BOB
 
-from admitone.events import ReservationRefused, TicketEvent
 from admitone.config import Settings
+from admitone.events import ReservationRefused, TicketEvent
 from admitone.kit.event import CATALOGUE, Event
 from admitone.kit.service import Handlers
 from admitone.orders import commands as buying
@@ -18,8 +20,6 @@ from admitone.orders.model import AnotherPrice, Order
 from admitone.tickets import commands as selling
 from admitone.tickets.handlers import handlers as tickets_hears
 from admitone.tickets.model import TicketLocked
-from support.databases import OwnDatabase
-from prove.races.outcome import Outcome, Say
 
 AT_ONCE = 6
 """So many rounds go on side by side: each is held up by the others, never at the same place."""

@@ -4,14 +4,14 @@ import asyncio
 from collections import Counter
 from uuid import UUID, uuid4
 
+from prove.races.outcome import Outcome, Say, replicas
+from support.databases import OwnDatabase
 from support.facts import ticket_created
 
 from admitone.config import Settings
 from admitone.kit.data.db import Database
 from admitone.orders import commands
 from admitone.orders.model import Order
-from support.databases import OwnDatabase
-from prove.races.outcome import Outcome, Say, replicas
 
 
 async def hot_ticket(orders: OwnDatabase, say: Say, buyers: int = 500, rounds: int = 50, processes: int = 5) -> Outcome:

@@ -5,14 +5,14 @@ import random
 from collections import Counter
 from uuid import UUID, uuid4
 
+from prove.races.outcome import Outcome, Say, replicas
+from support.databases import OwnDatabase
 from support.facts import ticket_created
 
 from admitone.config import Settings
 from admitone.kit.data.db import Database
 from admitone.orders import commands
 from admitone.orders.model import Order
-from support.databases import OwnDatabase
-from prove.races.outcome import Outcome, Say, replicas
 
 MOST = Settings().max_open_orders
 AT_ONCE = 3

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from admitone.kit.data.db import Database, connected
 from support.databases import OwnDatabase
+
+from admitone.kit.data.db import Database, connected
 
 Say = Callable[[int], None]
 """Told how much is done."""

@@ -9,16 +9,16 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import nats.errors
+from prove.races.outcome import Outcome, Say, replicas
+from support.databases import OwnDatabase
 from support.facts import order_extended, ticket_created
 from support.house import eventually
 
-from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.data.db import Database
-from admitone.kit.event import Message
+from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.delivery.relay import LOCK, Relay
+from admitone.kit.event import Message
 from admitone.orders import commands
-from support.databases import OwnDatabase
-from prove.races.outcome import Outcome, Say, replicas
 
 RELAYS = 3
 LONGEST_TRANSACTION_SECONDS = 0.4

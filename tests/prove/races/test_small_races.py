@@ -8,25 +8,25 @@ from uuid import UUID
 
 import pytest
 from nats.js.errors import NotFoundError
-
-from admitone.expiration import commands as ringing
-from admitone.expiration import repository as timer_rows
-from admitone.expiration.repository import Timer
-from admitone.kit.delivery.bus import STREAM, Bus
-from admitone.kit.data.connection import Connection
-from admitone.kit.data.db import Tx
-from admitone.kit.delivery.relay import Relay, publish
-from admitone.runtime.engines import Engines
-from admitone.orders import repository as order_rows
-from admitone.tickets import repository as ticket_rows
-from admitone.tickets.model import Ticket
-from support.databases import OwnDatabase, own_database
 from prove.races.edits import edits
 from prove.races.hot_ticket import hot_ticket
 from prove.races.open_orders import open_orders
 from prove.races.outcome import Outcome
 from prove.races.relays import relays
 from prove.races.timers import timers
+from support.databases import OwnDatabase, own_database
+
+from admitone.expiration import commands as ringing
+from admitone.expiration import repository as timer_rows
+from admitone.expiration.repository import Timer
+from admitone.kit.data.connection import Connection
+from admitone.kit.data.db import Tx
+from admitone.kit.delivery.bus import STREAM, Bus
+from admitone.kit.delivery.relay import Relay, publish
+from admitone.orders import repository as order_rows
+from admitone.runtime.engines import Engines
+from admitone.tickets import repository as ticket_rows
+from admitone.tickets.model import Ticket
 
 
 def nobody_listens(_done: int) -> None: ...
@@ -68,7 +68,7 @@ async def test_one_of_many_has_the_ticket(orders: OwnDatabase) -> None:
 async def test_without_its_unique_indexes_a_ticket_is_sold_again_and_again_although_somebody_looks_before(
     orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await orders.db.pool.execute("DROP INDEX one_holding_order_per_ticket; ALTER TABLE orders DROP CONSTRAINT every_order_its_own_lock")
+    await orders.db.pool.execute("DROP INDEX one_holding_order_per_ticket; ALTER TABLE orders DROP CONSTRAINT one_fencing_token_per_order")
     reserve = order_rows.reserve
 
     async def looks_before(tx: Tx, order_id: UUID, user_id: UUID, ticket_id: UUID, *rest: Any) -> Any:

@@ -8,16 +8,16 @@ from datetime import datetime, timedelta
 from itertools import islice
 from uuid import UUID, uuid4
 
+from prove.races.outcome import Outcome, Say, replicas
+from support.databases import OwnDatabase
 from support.facts import order_cancelled, order_created, order_extended
 from support.house import eventually
 
+from admitone.config import Settings
 from admitone.events import OrderEvent
 from admitone.expiration.handlers import handlers
 from admitone.expiration.jobs import ring_timers
-from admitone.config import Settings
 from admitone.kit.data.db import Database
-from support.databases import OwnDatabase
-from prove.races.outcome import Outcome, Say, replicas
 
 EXPIRERS, WRITERS = 2, 4
 HEARD_AT_ONCE = 100

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-
 from prove.simulator.bugs import BUGS, BY_NAME, Bug, Stale, planted
 from prove.simulator.ground import own_ground
 from prove.simulator.history import play

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
+from prove.simulator.processor import Intent
+from prove.simulator.wires import Said
 
 from admitone.events import (
     ExpirationComplete,
@@ -33,8 +35,6 @@ from admitone.kit.event import CATALOGUE, Event
 from admitone.orders.commands import MORE_TIME
 from admitone.orders.jobs import SWEEP_SECONDS
 from admitone.payments.model import Charge
-from prove.simulator.processor import Intent
-from prove.simulator.wires import Said
 
 if TYPE_CHECKING:
     from prove.simulator.world import World

@@ -47,8 +47,8 @@ NO_HOLDING_INDEX = (
 )
 NO_LOCK_INDEX = (
     "orders",
-    "ALTER TABLE orders DROP CONSTRAINT every_order_its_own_lock",
-    "ALTER TABLE orders ADD CONSTRAINT every_order_its_own_lock UNIQUE (ticket_id, lock)",
+    "ALTER TABLE orders DROP CONSTRAINT one_fencing_token_per_order",
+    "ALTER TABLE orders ADD CONSTRAINT one_fencing_token_per_order UNIQUE (ticket_id, lock)",
 )
 
 BUGS = (
@@ -264,7 +264,13 @@ BUGS = (
     Bug(
         "repair-by-number",
         "An event counts as kept if the stream has anything under its number.",
-        (Edit("admitone.kit.delivery.relay:_still_there", 'return (message.headers or {}).get("Nats-Msg-Id") == str(event_id)', "return True"),),
+        (
+            Edit(
+                "admitone.kit.delivery.relay:_still_there",
+                'return (message.headers or {}).get("Nats-Msg-Id") == str(event_id)',
+                "return True",
+            ),
+        ),
     ),
     Bug(
         "mark-without-a-look",
@@ -357,7 +363,7 @@ BUGS = (
                 "admitone.payments.settlement:_next_step",
                 "await _ask(db, gateway.authorize, charge)",
                 "import msgspec\n"
-                '            again = f"{charge.idempotency_key}:{charge.looks}"\n'
+                '            again = f"{charge.idempotency_key}:{charge.failed_attempts}"\n'
                 "            await _ask(db, gateway.authorize, msgspec.structs.replace(charge, idempotency_key=again))",
             ),
         ),

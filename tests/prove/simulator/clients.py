@@ -8,20 +8,20 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response
+from prove.simulator.processor import CONFIRMED, DECLINED
+from prove.simulator.wires import Crash
 
 from admitone.auth.commands import sign_up
 from admitone.events import OrderEvent, OrderReserved
 from admitone.kit.data.db import TRANSIENT
-from admitone.kit.observe.log import going_back_to
 from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
+from admitone.kit.observe.log import going_back_to
 from admitone.orders import routes as orders
 from admitone.orders.refusals import Tally
 from admitone.payments import routes as payments
 from admitone.payments.commands import ask_for_refund
 from admitone.tickets import routes as tickets
-from prove.simulator.processor import CONFIRMED, DECLINED
-from prove.simulator.wires import Crash
 
 if TYPE_CHECKING:
     from prove.simulator.world import Process, World

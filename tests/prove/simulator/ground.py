@@ -10,8 +10,9 @@ import asyncpg
 
 from admitone.config import SERVICES_WITH_A_DATABASE, own_database_url
 from admitone.kit.data.connection import prepare_connection
-from admitone.kit.data.migrations import create_databases, migrate_at
+from admitone.kit.data.migrations import migrate_at
 from admitone.runtime.engines import Engines
+from admitone.runtime.provisioning import create_databases
 
 CONNECTIONS = 4
 """Per service: three requests at once, and its relay."""

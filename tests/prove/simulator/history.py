@@ -12,19 +12,19 @@ from typing import Any
 from unittest import mock
 
 import structlog
-
-from admitone.expiration import jobs as expiration_jobs
-from admitone.kit import web
-from admitone.orders import jobs as order_jobs
-from admitone.orders.jobs import SWEEP_SECONDS
-from admitone.payments import jobs as payment_jobs
-from admitone.payments import processing
-from admitone.payments import routes as payment_routes
 from prove.simulator import rest
 from prove.simulator.clients import Clients, Request
 from prove.simulator.ground import Ground
 from prove.simulator.wires import Activity, Crash
 from prove.simulator.world import LISTENERS, STEPS, Line, Node, Violation, World
+
+from admitone.expiration import jobs as expiration_jobs
+from admitone.kit.http import app as web
+from admitone.orders import jobs as order_jobs
+from admitone.orders.jobs import SWEEP_SECONDS
+from admitone.payments import jobs as payment_jobs
+from admitone.payments import routes as payment_routes
+from admitone.payments import settlement as processing
 
 Do = Callable[[], Awaitable[None]]
 LONGEST_REST = 400
@@ -182,7 +182,7 @@ class History:
                 await world.do(node, "the job", payment_jobs.settle(process.db, world.processor, charge, process.busy))
         if not due:
             soonest = await world.ground.looking["payments"].fetchval(
-                "SELECT min(next_look_at) FROM charges WHERE next_look_at > $1 AND (status IN ('created', 'authorized')"
+                "SELECT min(next_attempt_at) FROM charges WHERE next_attempt_at > $1 AND (status IN ('created', 'authorized')"
                 " OR status IN ('completed', 'uncollected') AND refund_asked_at IS NOT NULL)",
                 node.now,
             )

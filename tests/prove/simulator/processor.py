@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from admitone.payments.processors.protocol import Notice, OutcomeUnknown, Refused, Standing, State
 from admitone.payments.model import Charge
+from admitone.payments.processors.protocol import Notice, OutcomeUnknown, Refused, Standing, State
 from admitone.payments.settlement import DEADLINE_SECONDS
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from multiprocessing.queues import Queue
 from typing import Any
 
 import uvloop
-
 from prove.simulator.bugs import BY_NAME, planted
 from prove.simulator.ground import Ground, own_ground
 from prove.simulator.history import Outcome, play

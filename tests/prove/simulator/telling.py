@@ -2,10 +2,11 @@
 
 from uuid import UUID
 
-from admitone.kit.testing import NOON
 from prove.simulator.ground import Ground
 from prove.simulator.history import Outcome
 from prove.simulator.running import played
+
+from admitone.kit.testing import NOON
 
 
 async def shortest(ground: Ground, seed: int) -> Outcome | None:

@@ -6,16 +6,16 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-
-from admitone.config import SERVICES_WITH_A_DATABASE
-from admitone.kit.data.migrations import migrate_at
-from admitone.runtime.engines import Engines
-from support.databases import empty_database
 from prove.simulator.__main__ import PAGE, RECORDED, main, page, past_seeds
 from prove.simulator.bugs import BUGS, BY_NAME, Bug, Edit, Stale, edited, planted
 from prove.simulator.ground import Ground, ground_at
 from prove.simulator.history import play
 from prove.simulator.telling import shortest, story
+from support.databases import empty_database
+
+from admitone.config import SERVICES_WITH_A_DATABASE
+from admitone.kit.data.migrations import migrate_at
+from admitone.runtime.engines import Engines
 
 
 @pytest.fixture(scope="module")

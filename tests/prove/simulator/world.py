@@ -11,22 +11,22 @@ from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
-
-from admitone import auth, expiration, orders, payments, tickets
-from admitone.events import OrderEvent
-from admitone.kit.delivery.bus import BUS_TROUBLE
-from admitone.config import Settings
-from admitone.kit.delivery.consumer import ACK_WAIT_SECONDS, Consumer
-from admitone.kit.data.db import TRANSIENT, Database
-from admitone.kit.delivery.relay import LOOK_AFTER_STREAM_SECONDS, Relay
-from admitone.kit.service import Service
-from admitone.kit.testing import NOON
-from admitone.payments import routes as payment_routes
 from prove.simulator.book import Book
 from prove.simulator.carrier import Bus, Carrier, Message
 from prove.simulator.ground import Ground
 from prove.simulator.processor import Processor
 from prove.simulator.wires import ACTIVITY, Activity, Crash, Pool, Real, Said, Wire
+
+from admitone import auth, expiration, orders, payments, tickets
+from admitone.config import Settings
+from admitone.events import OrderEvent
+from admitone.kit.data.db import TRANSIENT, Database
+from admitone.kit.delivery.bus import BUS_TROUBLE
+from admitone.kit.delivery.consumer import ACK_WAIT_SECONDS, Consumer
+from admitone.kit.delivery.relay import LOOK_AFTER_STREAM_SECONDS, Relay
+from admitone.kit.service import Service
+from admitone.kit.testing import NOON
+from admitone.payments import routes as payment_routes
 
 SERVICES = (auth.service, tickets.service, orders.service, expiration.service, payments.service)
 LISTENERS = ("tickets", "orders", "expiration", "payments")

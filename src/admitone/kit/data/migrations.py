@@ -4,18 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from urllib.parse import urlsplit
 
 import asyncpg
 
-from admitone.config import own_database_url
 from admitone.kit.data.connection import Connection
 
 LOCK = 0x41444D4954  # "ADMIT"
+KIT = "kit.data"
+"""The package with the tables that every service has."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class MigrationStatus:
     """How the migrations in a database differ from those in this code: names of files."""
 
     missing: tuple[str, ...]
@@ -26,6 +26,10 @@ class Standing:
 
 class MigrationEdited(Exception):
     """A migration was changed after it had been applied. Add a new file instead."""
+
+
+class DataTooOld(Exception):
+    """The database was made by version 0.1, whose migrations were replaced by one schema per service."""
 
 
 async def migrate(connection: Connection, service: str, packages: Sequence[str] = ()) -> list[str]:
@@ -40,7 +44,12 @@ async def migrate(connection: Connection, service: str, packages: Sequence[str] 
             """
         )
         applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
-        for name, sql in [file for package in packages or ("kit", service) for file in _files(package)]:
+        if any(name.startswith("kit/") for name in applied):
+            raise DataTooOld(
+                f"The database of {service} was made by version 0.1, and this version can't update it: "
+                "set ADMITONE_DATA to a new folder, or DATABASE_URL to a new server."
+            )
+        for name, sql in [file for package in packages or (KIT, service) for file in _files(package)]:
             checksum = _checksum(sql)
             if name not in applied:
                 async with connection.transaction():
@@ -56,13 +65,13 @@ async def migrate(connection: Connection, service: str, packages: Sequence[str] 
     return applied_now
 
 
-async def standing(connection: Connection, service: str) -> Standing:
+async def status(connection: Connection, service: str) -> MigrationStatus:
     """How the database of a service stands. Changes nothing."""
     applied: dict[str, str] = {}
     if await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL"):
         applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
-    ours = {name: _checksum(sql) for package in ("kit", service) for name, sql in _files(package)}
-    return Standing(
+    ours = {name: _checksum(sql) for package in (KIT, service) for name, sql in _files(package)}
+    return MigrationStatus(
         missing=tuple(name for name in ours if name not in applied),
         edited=tuple(name for name in ours if applied.get(name, ours[name]) != ours[name]),
         unknown=tuple(name for name in applied if name not in ours),
@@ -87,23 +96,3 @@ def _files(package: str) -> list[tuple[str, str]]:
     if not folder.is_dir():
         return []
     return sorted((f"{package}/{file.name}", file.read_text()) for file in folder.iterdir() if file.name.endswith(".sql"))
-
-
-async def create_databases(administrator_url: str, services: Sequence[str]) -> None:
-    """One database and one role per service, where they are missing; nobody else may connect to it.
-
-    Raises what asyncpg raises, for instance when the administrator may not create roles.
-    """
-    connection = await asyncpg.connect(administrator_url, timeout=5)
-    try:
-        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
-        for service in services:
-            password = urlsplit(own_database_url(administrator_url, service)).password
-            known = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", service)
-            verb = "ALTER" if known else "CREATE"
-            await connection.execute(f"{verb} ROLE {service} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD '{password}'")
-            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", service):
-                await connection.execute(f"CREATE DATABASE {service} OWNER {service} ENCODING 'UTF8' TEMPLATE template0")
-            await connection.execute(f"REVOKE ALL ON DATABASE {service} FROM PUBLIC")
-    finally:
-        await connection.close()

@@ -9,13 +9,13 @@ import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from admitone.kit.delivery.bus import BUS_TROUBLE, Bus
 from admitone.kit.data.db import TRANSIENT, Database
-from admitone.kit.event import subject
+from admitone.kit.delivery.bus import BUS_TROUBLE, Bus
 from admitone.kit.delivery.inbox import Unreadable, handle, told
+from admitone.kit.delivery.pull import RequestEnded, pulled
+from admitone.kit.event import subject
 from admitone.kit.observe.log import log, speak_for_nobody
 from admitone.kit.observe.metrics import HANDLED, PARKED
-from admitone.kit.delivery.pull import RequestEnded, pulled
 from admitone.kit.service import Handlers, TooEarly
 
 ACK_WAIT_SECONDS = 5.0

@@ -10,9 +10,9 @@ import nats.js.errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM, Bus
+from admitone.kit.delivery.pull import pulled
 from admitone.kit.event import CATALOGUE, Event, Message, subject
 from admitone.kit.observe.log import log
-from admitone.kit.delivery.pull import pulled
 
 LAPSES_AFTER_SECONDS = 30.0
 """When the stream forgets the consumer of a process that was killed."""

@@ -12,9 +12,9 @@ import msgspec
 import nats.js.errors
 from nats.js import JetStreamContext
 
-from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM, Bus
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.db import TRANSIENT, Database, happened
+from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM, Bus
 from admitone.kit.event import CATALOGUE, LISTENERS, Message, words
 from admitone.kit.observe.log import log
 from admitone.kit.observe.metrics import PUBLISHED

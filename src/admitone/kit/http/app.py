@@ -1,7 +1,7 @@
 """A Litestar app out of a service's routes, and what all routes have in common."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any, TypeVar, cast
 
 from litestar import Litestar, Request, Response, Router
@@ -9,13 +9,12 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from admitone.kit import form, session
-from admitone.config import Settings
 from admitone.kit.data.db import TRANSIENT, Database, happened
-from admitone.kit.observe.log import correlation, log
+from admitone.kit.http import form, session
 from admitone.kit.http.problem import BodyTooLarge, ForeignOrigin, NotFound, NotSignedIn, Problem, TryAgain, WrongContentType
-from admitone.kit.service import Service
 from admitone.kit.http.session import User, Verifier
+from admitone.kit.observe.log import correlation, log
+from admitone.kit.service import Service
 
 MAX_BODY_BYTES = 64 * 1024
 PATIENCE_SECONDS = 1.0
@@ -62,11 +61,14 @@ async def eventually(
             await happened(changed, min(left, 0.1))
 
 
-def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: Database | None, provided: Mapping[str, Any]) -> Litestar:
-    """The service's HTTP side. It has no life cycle of its own: whoever runs it has started everything before."""
+def litestar_app(service: Service, provided: Mapping[str, Any], verifier: Verifier, *, secure: bool, origins: Container[str]) -> Litestar:
+    """The service's HTTP side. It has no life cycle of its own: whoever runs it has started everything before.
+
+    `provided`: what routes may ask for by name. `secure`: cookies are for https only. `origins`: those that may send changes.
+    """
 
     async def visitor(request: AnyRequest) -> User | None:
-        return verifier.user(request.cookies.get(session.cookie_name(settings.secure), ""))
+        return verifier.user(request.cookies.get(session.cookie_name(secure), ""))
 
     async def user(visitor: User | None) -> User:
         if visitor is None:
@@ -75,13 +77,13 @@ def litestar_app(service: Service, settings: Settings, verifier: Verifier, db: D
 
     async def only_our_own_origin(request: AnyRequest) -> None:
         origin = request.headers.get("origin")
-        if request.method not in SAFE_METHODS and origin is not None and origin not in settings.origins:
+        if request.method not in SAFE_METHODS and origin is not None and origin not in origins:
             raise ForeignOrigin
 
-    values = {"settings": settings, "db": db, "verifier": verifier, **provided}
     return Litestar(
         route_handlers=[Router(path=service.prefix, route_handlers=list(service.routes))] if service.routes else [],
-        dependencies={name: _always(value) for name, value in values.items()} | {"visitor": Provide(visitor), "user": Provide(user)},
+        dependencies={name: _always(value) for name, value in {"verifier": verifier, **provided}.items()}
+        | {"visitor": Provide(visitor), "user": Provide(user)},
         before_request=only_our_own_origin,
         exception_handlers=cast("Any", {Exception: as_problem_json, **service.exception_handlers}),
         request_max_body_size=MAX_BODY_BYTES,

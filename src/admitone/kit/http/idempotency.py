@@ -9,9 +9,9 @@ import msgspec
 from litestar import Response
 
 from admitone.kit.data.db import Tx
+from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.problem import BadInput, Problem
 from admitone.kit.http.session import User
-from admitone.kit.http.app import AnyRequest
 
 LIFE = timedelta(hours=24)
 HEADER = "Idempotency-Key"

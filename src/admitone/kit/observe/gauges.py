@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import asyncpg
 from nats.js.api import ConsumerInfo
 
-from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.data.clock import database_clock
 from admitone.kit.data.db import Tx
+from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.delivery.relay import LOCK
 
 LOOK_SECONDS = 1.0

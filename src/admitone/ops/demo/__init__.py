@@ -12,8 +12,8 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from admitone.ops.demo import filling, living, people, wares
 from admitone.config import Settings
+from admitone.ops.demo import filling, living, people, wares
 from admitone.web.api import client_of
 
 PAUSE_SECONDS = (0.4, 2.4)

@@ -8,11 +8,11 @@ from decimal import Decimal
 from random import Random
 from uuid import UUID
 
+from admitone.kit.http.amount import money
+from admitone.kit.observe.log import printable
 from admitone.ops.demo.filling import GOOD_CARD, NoTestCards, buy, pay
 from admitone.ops.demo.people import Company, Person
 from admitone.ops.demo.wares import HALLS, THEATRES, Ware
-from admitone.kit.http.form import money
-from admitone.kit.observe.log import printable
 from admitone.web.api import Away, Order, OrderedTicket, Refused, Ticket
 from admitone.web.form import new_key
 

@@ -5,10 +5,10 @@ judging    ok, look or bad, and what to do
 telling    a screen of it, or JSON
 """
 
-from admitone.ops.doctor.collect import gather
-from admitone.ops.doctor.checks import Line, judge
 from admitone.config import Settings
-from admitone.runtime.engines import settings_of_run
+from admitone.ops.doctor.checks import Line, judge
+from admitone.ops.doctor.collect import gather
+from admitone.runtime.data_folder import settings_of_run
 
 
 async def examine(settings: Settings) -> list[Line]:

@@ -5,8 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from admitone.runtime.process import SERVICES
 from admitone.ops.doctor.collect import Bus, Database, Found, Ready, server_of
+from admitone.services import SERVICES
 
 State = Literal["ok", "look", "bad"]
 

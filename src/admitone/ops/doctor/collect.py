@@ -13,13 +13,14 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import ConsumerInfo, StreamInfo
 
-from admitone.runtime.process import SERVICES
-from admitone.kit.delivery.bus import STREAM
 from admitone.config import Settings, WrongSettings
+from admitone.kit.data.migrations import MigrationStatus
+from admitone.kit.data.migrations import status as migration_status
+from admitone.kit.delivery.bus import STREAM
 from admitone.kit.observe.gauges import OF_A_DATABASE, Figures, looking, read
-from admitone.kit.data.migrations import Standing, standing
 from admitone.kit.service import Service
 from admitone.payments import ledger
+from admitone.services import SERVICES
 
 DATABASE_SECONDS = 3.0
 """A person waits: longer than a scrape may take, so that a busy database is not called away."""
@@ -39,7 +40,7 @@ class Database:
     trouble: str | None = None
     """Why it can't be asked."""
     version: str = ""
-    migrations: Standing | None = None
+    migrations: MigrationStatus | None = None
     figures: Figures = field(default_factory=dict)
     unlike: int | None = None
     """For payments: how many charges the ledger has booked other than they stand."""
@@ -104,7 +105,7 @@ async def _database(settings: Settings, service: Service) -> Database:
     try:
         async with looking(service.name, url, DATABASE_SECONDS) as tx:
             found.version = str(await tx.value("SHOW server_version")).partition(" ")[0]
-            found.migrations = await standing(tx.connection, service.name)
+            found.migrations = await migration_status(tx.connection, service.name)
             found.figures = await read(tx, (*OF_A_DATABASE, *service.figures))
             if service.name == "payments" and "unsettled_charges" in found.figures:
                 found.unlike = len(await ledger.unlike_charges(tx))

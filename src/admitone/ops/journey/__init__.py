@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from admitone.ops.journey.queries import NotToBeFound, away_sentence, identify, opened, story_of, user_of
-from admitone.ops.journey.follow import follow
-from admitone.ops.journey.render import document, tell, tell_user
 from admitone.config import Settings
+from admitone.ops.journey.follow import follow
+from admitone.ops.journey.queries import NotToBeFound, away_sentence, identify, opened, story_of, user_of
+from admitone.ops.journey.render import document, tell, tell_user
 
 __all__ = ["NotToBeFound", "journey"]
 

@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from admitone.ops.journey.queries import Logs, Step, Story, Subject, away_sentence, story_of
-from admitone.ops.journey.status import over, standings
 from admitone.ops.journey.render import Table
+from admitone.ops.journey.status import over, standings
 
 LOOK_EVERY_SECONDS = 0.25
 WAIT_FOR_LISTENERS_SECONDS = 1.0

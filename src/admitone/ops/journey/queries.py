@@ -87,10 +87,10 @@ class Asking(Struct, frozen=True, kw_only=True):
     """created (whether it is approved is not known), authorized, or completed (and a refund was asked for)."""
     at_the_bank: bool
     """The buyer has to confirm it there."""
-    looks: int
+    failed_attempts: int
     """How often in a row the processor was asked without a result."""
-    trouble: str | None
-    next_look_at: datetime
+    last_error: str | None
+    next_attempt_at: datetime
 
 
 class Story(Struct, kw_only=True):
@@ -272,7 +272,8 @@ async def story_of(logs: Logs, about: Subject) -> Story:
 
 
 ASKING = """
-SELECT order_id::text, attempt, status, status = 'created' AND redirect_url IS NOT NULL AS at_the_bank, looks, trouble, next_look_at
+SELECT order_id::text, attempt, status, status = 'created' AND redirect_url IS NOT NULL AS at_the_bank,
+       failed_attempts, last_error, next_attempt_at
 FROM charges
 WHERE order_id = ANY($1::text[]::uuid[]) AND (status IN ('created', 'authorized') OR status = 'completed' AND refund_asked_at IS NOT NULL)
 """

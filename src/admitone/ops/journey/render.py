@@ -9,12 +9,12 @@ from uuid import UUID
 import click
 import msgspec
 
-from admitone.apidocs.markdown import in_short
-from admitone.ops.journey.queries import Heard, Listed, Step, Story, User, keep_record
-from admitone.ops.journey.status import Standing, missing, over, standings
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.kit.event import words
 from admitone.kit.observe.log import printable
+from admitone.ops.format import in_short
+from admitone.ops.journey.queries import Heard, Listed, Step, Story, User, keep_record
+from admitone.ops.journey.status import Standing, missing, over, standings
 
 NARROWEST, ROOMY, WITH_TIME = 80, 100, 120
 """Columns of a terminal: what is fitted into at least, and from when on there are gaps, and the time of day."""

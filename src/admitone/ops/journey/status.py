@@ -5,9 +5,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from admitone.ops.journey.queries import Asking, Step, Story, Timer
 from admitone.kit.event import words
 from admitone.kit.observe.log import printable
+from admitone.ops.journey.queries import Asking, Step, Story, Timer
 
 ENDS_OF_A_CHARGE = ("PaymentFailed", "PaymentCreated", "PaymentUncollected", "PaymentRefunded")
 
@@ -73,11 +73,11 @@ def _expected(story: Story, order_id: str, steps: list[Step], status: str, expir
 
 def _asked(charge: Asking | None) -> str:
     """How often the card processor was asked in vain."""
-    if charge is None or not charge.looks:
+    if charge is None or not charge.failed_attempts:
         return ""
-    times = "once" if charge.looks == 1 else f"{charge.looks} times"
-    trouble = f" ({printable(charge.trouble)})" if charge.trouble else ""
-    return f": asked {times} in vain{trouble}, again at {clock(charge.next_look_at)}"
+    times = "once" if charge.failed_attempts == 1 else f"{charge.failed_attempts} times"
+    trouble = f" ({printable(charge.last_error)})" if charge.last_error else ""
+    return f": asked {times} in vain{trouble}, again at {clock(charge.next_attempt_at)}"
 
 
 def _timer(story: Story, order_id: str) -> str:

@@ -18,11 +18,11 @@ from typing import TextIO
 
 from admitone.config import SERVICES_WITH_A_DATABASE, Settings
 from admitone.ops.verify.events import heard, in_the_stream, set_aside
-from admitone.ops.verify.snapshot import Evidence, engines_of, gathered
 from admitone.ops.verify.money import Money, not_at_their_end, one_effect
 from admitone.ops.verify.publish import proof_of, publish
 from admitone.ops.verify.report import Report, UnderWay, as_json, tell
 from admitone.ops.verify.sales import Sales
+from admitone.ops.verify.snapshot import Evidence, engines_of, gathered
 
 __all__ = ["as_json", "check", "progress", "tell", "verify"]
 

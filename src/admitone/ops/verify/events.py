@@ -9,8 +9,8 @@ from asyncpg import Record
 
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.kit.event import CATALOGUE, Message
-from admitone.ops.verify.snapshot import Evidence, Stored, ids_in, keep_record, side_by_side
 from admitone.ops.verify.report import MOST_ROWS, Aside, Line
+from admitone.ops.verify.snapshot import Evidence, Stored, ids_in, keep_record, side_by_side
 
 BATCH = 1000
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from asyncpg import Record
 
 from admitone.config import TEST_PROCESSOR
-from admitone.payments.model import SETTLED_WITHIN, VOIDED
-from admitone.ops.verify.snapshot import Evidence, side_by_side
 from admitone.ops.verify.report import Line
+from admitone.ops.verify.snapshot import Evidence, side_by_side
+from admitone.payments.model import SETTLED_WITHIN, VOIDED
 
 TAKEN_ONCE = ("captured", "refunded")
 OPEN_INTENTS = ("needs_confirmation", "authorized")
@@ -205,7 +205,7 @@ class Money:
         if since is None or since > now - SETTLED_WITHIN:
             return
         for charge in charges:
-            if charge["status"] == "authorized" and not charge["looks"] and charge["changed_at"] < now - SETTLED_WITHIN:
+            if charge["status"] == "authorized" and not charge["failed_attempts"] and charge["changed_at"] < now - SETTLED_WITHIN:
                 self.line.broken(f"{_named(charge)} was approved at {charge['changed_at']}, and neither taken nor given back since")
 
     def _notes(self) -> None:

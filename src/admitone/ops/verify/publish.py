@@ -2,10 +2,10 @@
 
 from admitone.config import Settings
 from admitone.kit.data.db import connected
+from admitone.ops.verify.report import Report, told
+from admitone.ops.verify.snapshot import Evidence
 from admitone.orders import repository
 from admitone.orders.model import Claim, GivenBack, Proof
-from admitone.ops.verify.snapshot import Evidence
-from admitone.ops.verify.report import Report, told
 
 
 async def proof_of(evidence: Evidence, report: Report, command: str) -> Proof:

@@ -14,8 +14,8 @@ from asyncpg import Record
 
 from admitone.events import OrderCreated, OrderRefunded, TicketUpdated
 from admitone.kit.event import Event
-from admitone.ops.verify.snapshot import Evidence, side_by_side
 from admitone.ops.verify.report import Line
+from admitone.ops.verify.snapshot import Evidence, side_by_side
 
 MOVES = {
     ("created", "OrderReserved", "awaiting:payment"),

@@ -18,17 +18,18 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 
 from admitone.apidocs.markdown import listeners
-from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM
-from admitone.kit.data.clock import database_clock
 from admitone.config import SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, Settings, WrongSettings
+from admitone.kit.data.clock import database_clock
 from admitone.kit.data.connection import Connection, prepare_connection
-from admitone.kit.event import CATALOGUE
-from admitone.kit.observe.gauges import waiting
-from admitone.kit.data.migrations import standing
+from admitone.kit.data.migrations import status as migration_status
+from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM
 from admitone.kit.delivery.pull import pulled
 from admitone.kit.delivery.relay import LOCK
-from admitone.runtime.engines import Engines, EngineTrouble, only_run_in, settings_of_run
+from admitone.kit.event import CATALOGUE
+from admitone.kit.observe.gauges import waiting
 from admitone.ops.verify.report import Aside, UnderWay
+from admitone.runtime.data_folder import EngineTrouble, only_run_in, settings_of_run
+from admitone.runtime.engines import Engines
 
 BATCH = 1000
 CONNECT_SECONDS = 5.0
@@ -152,7 +153,7 @@ async def gathered(settings: Settings, note: Callable[[str], None]) -> AsyncIter
         databases: dict[str, Connection] = {}
         for name in SERVICES_WITH_A_DATABASE:
             databases[name] = await stack.enter_async_context(_looking_into(name, settings.database_url_of(name)))
-            if (await standing(databases[name], name)).missing:
+            if (await migration_status(databases[name], name)).missing:
                 raise WrongSettings(f"the database of {name} is of an older version: `admitone migrate` brings it up to date.")
         with contextlib.suppress(WrongSettings, asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError):
             books = await stack.enter_async_context(_looking_into(TEST_PROCESSOR, settings.database_url_of(TEST_PROCESSOR)))

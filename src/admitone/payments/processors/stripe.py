@@ -21,8 +21,8 @@ from stripe.params import PaymentIntentCaptureParams, RefundCreateParams
 
 from admitone.config import Settings
 from admitone.kit.observe.log import log
-from admitone.payments.processors.protocol import Notice, OutcomeUnknown, Refused, Standing, State, WrongSignature
 from admitone.payments.model import Charge, UnknownToken
+from admitone.payments.processors.protocol import Notice, OutcomeUnknown, Refused, Standing, State, WrongSignature
 
 TIMEOUT_SECONDS = 8.0
 """Of one call to Stripe: less than all of them together have in processing.py."""

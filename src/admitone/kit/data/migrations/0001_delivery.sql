@@ -34,6 +34,18 @@ CREATE TABLE parked (
     parked_at  timestamptz NOT NULL
 );
 
+-- Dead letters that a person has decided not to handle, with the reason. They stay: somebody may ask one day.
+CREATE TABLE dropped (
+    event_id    uuid PRIMARY KEY,
+    event       text NOT NULL,
+    message     bytea NOT NULL,
+    error       text NOT NULL,
+    tries       integer NOT NULL,
+    parked_at   timestamptz NOT NULL,
+    reason      text NOT NULL,
+    dropped_at  timestamptz NOT NULL
+);
+
 -- Answers that the same Idempotency-Key gets again, for a day.
 CREATE TABLE idempotency (
     user_id     uuid NOT NULL,

@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from admitone.kit.data.db import Database, Tx
-from admitone.payments.processors.protocol import Notice, Refused, Standing, State, WrongSignature
 from admitone.payments.model import Charge, ChargeNotFound, UnknownCard
+from admitone.payments.processors.protocol import Notice, Refused, Standing, State, WrongSignature
 from admitone.payments.processors.test import faults, webhooks
 
-MIGRATIONS = ["payments.testgateway"]
+MIGRATIONS = ["payments.processors.test"]
 NEEDS_CONFIRMATION = "needs_confirmation"
 TEST_TOKENS = {
     "tok_visa": None,

@@ -5,12 +5,12 @@ from typing import Any
 
 from litestar import Response, get, post
 
-from admitone.kit.http.documented import HTML, documented
-from admitone.kit.http.form import major
-from admitone.kit.http.problem import NotFound
+from admitone.kit.http.amount import major
 from admitone.kit.http.app import AnyRequest
-from admitone.payments.processors.protocol import Gateway
+from admitone.kit.http.documented import HTML, documented
+from admitone.kit.http.problem import NotFound
 from admitone.payments.model import ChargeNotFound
+from admitone.payments.processors.protocol import Gateway
 from admitone.payments.processors.test import NEEDS_CONFIRMATION, TestGateway
 
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}
