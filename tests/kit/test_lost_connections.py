@@ -120,11 +120,15 @@ async def test_a_transaction_left_open_is_rolled_back_when_its_connection_is_giv
 async def test_a_server_that_hangs_is_not_asked_to_roll_back(engines: Engines) -> None:
     between = Between(own_database_url(engines.database_url, "auth"))
     async with between.listening() as url, connected("auth", url) as db:
+
+        async def asks_in_vain() -> None:
+            async with db.transaction() as tx:
+                between.silent = True
+                await tx.connection.fetchval("SELECT 1", timeout=0.05)
+
         async with asyncio.timeout(COMMAND_SECONDS - 1):  # Waiting for the rollback would take longer.
             with pytest.raises(TRANSIENT):
-                async with db.transaction() as tx:
-                    between.silent = True
-                    await tx.connection.fetchval("SELECT 1", timeout=0.05)
+                await asks_in_vain()
         between.silent = False
         async with db.reading() as tx:
             assert await tx.value("SELECT 1") == 1

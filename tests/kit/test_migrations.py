@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from facts import ANN, ANOTHER_TICKET, BOB, CANCEL_AT, CHARGE, EXPIRES_AT, PRICE, TICKET, TITLE, A, B, C
 
 from admitone.kit.clock import database_clock
-from admitone.kit.config import Settings, own_database_url
+from admitone.kit.config import SERVICES_WITH_A_DATABASE, Settings, own_database_url
 from admitone.kit.db import connected
 from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
 from admitone.kit.testing import NOON
@@ -70,6 +71,40 @@ async def test_databases_are_made_once_and_a_role_gets_only_into_its_own(engines
     await connection.close()
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await asyncpg.connect(urlunsplit(urlsplit(own)._replace(path="/tickets")))
+
+
+BREAKS_OLDER_PROCESSES = re.compile(
+    r"\b(DROP (?!INDEX|CONSTRAINT|FUNCTION|TRIGGER|DEFAULT|NOT NULL)|RENAME|SET NOT NULL|SET DATA TYPE|ALTER \w+ TYPE"
+    r"|ADD (?!CHECK|CONSTRAINT)[^,;]* NOT NULL(?![^,;]* DEFAULT))"
+)
+FROM_BEFORE_THE_FIRST_RELEASE = ["payments/0002_refunds_and_ledger.sql"]
+
+
+def test_migrations_after_the_first_only_add_columns_that_have_a_default() -> None:
+    found = []
+    for package in ("kit", *SERVICES_WITH_A_DATABASE):
+        for file in (files(f"admitone.{package}") / "migrations").iterdir():
+            if not file.name.startswith("0001_") and BREAKS_OLDER_PROCESSES.search(re.sub(r"--.*", "", file.read_text())):
+                found.append(f"{package}/{file.name}")
+    assert found == FROM_BEFORE_THE_FIRST_RELEASE
+
+
+@pytest.mark.parametrize(
+    ("sql", "breaks"),
+    [
+        ("ALTER TABLE tickets ADD venue text", False),
+        ("ALTER TABLE tickets ADD hue text NOT NULL DEFAULT 'red', ADD venue text NOT NULL DEFAULT ''", False),
+        ("ALTER TABLE tickets ADD venue text NOT NULL, ADD hue text DEFAULT 'red'", True),
+        ("ALTER TABLE tickets DROP title", True),
+        ("ALTER TABLE tickets DROP COLUMN title", True),
+        ("ALTER TABLE tickets RENAME title TO name", True),
+        ("ALTER TABLE tickets ALTER version TYPE bigint", True),
+        ("DROP TABLE tickets", True),
+        ("DROP INDEX tickets_by_pieces", False),
+    ],
+)
+def test_a_migration_that_would_break_older_processes_is_recognized(sql: str, breaks: bool) -> None:
+    assert bool(BREAKS_OLDER_PROCESSES.search(sql)) is breaks
 
 
 class Yesterday:
