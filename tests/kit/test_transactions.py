@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import pytest
 from support.databases import OwnDatabase, own_database
 from support.facts import order_created, payment_created, ticket_created
 
 from admitone.kit.data.db import TRANSIENT, happened
 from admitone.kit.event import Event
+from admitone.kit.http.app import as_problem
+from admitone.kit.http.problem import TryAgain
 from admitone.kit.observe.log import causation_id, going_back_to
 from admitone.runtime.engines import Engines
 
@@ -75,6 +78,57 @@ async def test_a_transaction_has_one_time_from_its_databases_clock(own: OwnDatab
     async with own.db.transaction() as tx:
         assert await tx.value("SELECT $1 BETWEEN now() - interval '1 minute' AND clock_timestamp()", tx.now)
         assert tx.now.utcoffset() is not None
+
+
+class Seat(msgspec.Struct, frozen=True):
+    number: int
+    taken: bool
+
+
+@pytest.fixture
+async def seats(own: OwnDatabase) -> AsyncIterator[OwnDatabase]:
+    """A table that every test makes anew; each statement below is prepared and cached before it is changed."""
+    await own.db.pool.execute("CREATE TABLE seats (number integer PRIMARY KEY, taken boolean NOT NULL)")
+    await own.db.pool.execute("INSERT INTO seats VALUES (1, false), (2, false)")
+    yield own
+    await own.db.pool.execute("DROP TABLE seats")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM seats WHERE number = 1",
+        "UPDATE seats SET taken = false WHERE number = 1 RETURNING *",
+        "UPDATE seats SET taken = false FROM (VALUES (1)) AS wanted (wish) WHERE number = wish RETURNING seats.*",
+        "WITH found AS MATERIALIZED (SELECT * FROM seats) SELECT * FROM found WHERE number = 1",
+    ],
+)
+async def test_a_column_of_a_newer_version_disturbs_no_transaction(seats: OwnDatabase, sql: str) -> None:
+    for change in ("SELECT 1", "ALTER TABLE seats ADD hue text DEFAULT 'red'", "ALTER TABLE seats ADD row text DEFAULT 'B'"):
+        await seats.db.pool.execute(change)
+        async with seats.db.transaction() as tx:
+            assert await tx.one(Seat, sql) == Seat(1, False)
+            assert await tx.all(Seat, sql) == [Seat(1, False)]
+
+
+async def test_a_column_that_the_struct_does_not_know_is_left_out(seats: OwnDatabase) -> None:
+    async with seats.db.reading() as tx:
+        assert await tx.one(Seat, "SELECT seats.*, 'red' AS hue FROM seats WHERE number = 1") == Seat(1, False)
+        assert await tx.all(Seat, "SELECT seats.*, 'red' AS hue FROM seats WHERE number = 1") == [Seat(1, False)]
+
+
+async def test_a_statement_whose_table_has_changed_is_told_to_try_again(seats: OwnDatabase) -> None:
+    sql = "SELECT seats.*, 1 AS one FROM seats WHERE number = 1"
+    async with seats.db.transaction() as tx:
+        assert await tx.one(Seat, sql) == Seat(1, False)
+    await seats.db.pool.execute("ALTER TABLE seats ADD hue text DEFAULT 'red'")
+    with pytest.raises(TRANSIENT) as failed:
+        async with seats.db.transaction() as tx:
+            await tx.one(Seat, sql)
+    assert isinstance(failed.value, asyncpg.InvalidCachedStatementError)
+    assert isinstance(as_problem(failed.value), TryAgain)
+    async with seats.db.transaction() as tx:
+        assert await tx.one(Seat, sql) == Seat(1, False)
 
 
 async def test_a_loop_that_is_ended_at_the_moment_of_a_signal_ends() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ import msgspec
 from admitone.kit.data.clock import Clock, database_clock
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.event import OWNERS, Event
-from admitone.kit.observe.log import causation_id, correlation
+from admitone.kit.observe.log import causation_id, correlation, log
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -31,6 +33,7 @@ TRANSIENT = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.CannotConnectNowError,
+    asyncpg.InvalidCachedStatementError,  # A table has changed since; asyncpg has dropped its cached statements by now.
 )
 """What an engine says when it is away or busy: the same thing may work in a moment."""
 
@@ -68,6 +71,25 @@ async def happened(event: asyncio.Event, timeout_seconds: float) -> None:
             await event.wait()
 
 
+@functools.lru_cache(maxsize=1000)
+def _with_columns(row: type[msgspec.Struct], sql: str) -> str:
+    """The statement with the struct's columns in place of `*`.
+
+    So a column that a newer version has added changes no result, and no prepared statement becomes invalid by it.
+    """
+    return re.sub(
+        r"\b(SELECT|RETURNING) (\w+\.)?\*(?!,)",
+        lambda star: f"{star[1]} " + ", ".join(f'{star[2] or ""}"{name}"' for name in row.__struct_fields__),
+        sql,
+    )
+
+
+def _row(row: type[Row], record: asyncpg.Record) -> Row:
+    """Without the columns that the struct does not know."""
+    known = row.__struct_fields__
+    return row(**{name: value for name, value in record.items() if name in known})
+
+
 class Tx:
     """An open transaction of one service. `now` was read from the service's clock when it began."""
 
@@ -79,12 +101,12 @@ class Tx:
 
     async def one(self, row: type[Row], sql: str, *args: object) -> Row | None:
         """The row that the statement returned, or None."""
-        record = await self.connection.fetchrow(sql, *args)
-        return row(**record) if record is not None else None
+        record = await self.connection.fetchrow(_with_columns(row, sql), *args)
+        return _row(row, record) if record is not None else None
 
     async def all(self, row: type[Row], sql: str, *args: object) -> list[Row]:
         """Every row that the statement returned."""
-        return [row(**record) for record in await self.connection.fetch(sql, *args)]
+        return [_row(row, record) for record in await self.connection.fetch(_with_columns(row, sql), *args)]
 
     async def value(self, sql: str, *args: object) -> Any:
         """The first column of the first row, or None."""
@@ -167,7 +189,10 @@ class Database:
         try:
             yield connection
         finally:
-            await self.pool.release(connection, timeout=1)
+            try:
+                await self.pool.release(connection, timeout=1)
+            except TRANSIENT as error:  # What the block has done stays done; asyncpg has closed the connection.
+                log.warning("a connection could not be given back and was closed", error=repr(error))
 
 
 @contextlib.contextmanager
@@ -180,6 +205,10 @@ def _given_up_in_time(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Reco
         raise
 
 
+async def _nothing_to_reset(_connection: Connection) -> None:
+    """Nothing here changes a session: locks end with their transaction, and asyncpg itself rolls back one that is still open."""
+
+
 @contextlib.asynccontextmanager
 async def connected(service: str, url: str, clock: Clock = database_clock) -> AsyncIterator[Database]:
     """A service's database for as long as the block runs."""
@@ -188,6 +217,7 @@ async def connected(service: str, url: str, clock: Clock = database_clock) -> As
         min_size=1,
         max_size=8,
         init=prepare_connection,
+        reset=_nothing_to_reset,
         timeout=5,
         command_timeout=COMMAND_SECONDS,
         server_settings={
