@@ -195,9 +195,6 @@ class Sales:
         copies = rows("payments", "SELECT order_id, copy AS row FROM order_copies AS copy ORDER BY order_id", what="copies")
         timers = rows("expiration", "SELECT order_id, version, due FROM timers ORDER BY order_id", what="timers")
         purchases = rows("tickets", "SELECT order_id, user_id, refunded FROM purchases ORDER BY order_id", what="purchases")
-        kept_since: datetime = await self.evidence.databases["tickets"].fetchval(
-            "SELECT applied_at FROM migrations WHERE name = 'tickets/0003_notes.sql'"
-        )
         async for order_id, (order, copy, timer, purchase) in side_by_side(orders, copies, timers, purchases):
             row, events, states = (order["row"], order["events"] or [], order["states"] or []) if order else (None, [], [])
             said_at = order["said_at"] or [] if order else []
@@ -205,11 +202,9 @@ class Sales:
             self._deadlines(order_id, row, events, states, said_at)
             self._newest(f"order {order_id}", row, states, OrderRefunded if "OrderRefunded" in events else OrderCreated)
             if self.evidence.at_rest and not self.evidence.is_aside(order_id, row and row["ticket_id"]):
-                completed_at = next((at for event, at in zip(events, said_at, strict=True) if event == "OrderCompleted"), None)
-                missed = completed_at is not None and completed_at < kept_since  # Sold before purchases were kept.
                 self._copy(f"order {order_id}", "payments", row, states, copy["row"] if copy else None, OrderCreated)
                 self._timer(order_id, row, timer)
-                self._purchase(order_id, row, purchase, missed)
+                self._purchase(order_id, row, purchase)
 
     def _order_history(self, order_id: UUID, row: Record | None, events: list[str], states: list[dict[str, Any]]) -> None:
         self.i3.counted["orders"] += 1
@@ -273,14 +268,14 @@ class Sales:
                 f"it should be of version {should[0]}, due {should[1]}"
             )
 
-    def _purchase(self, order_id: UUID, row: Record | None, purchase: Record | None, missed: bool) -> None:
+    def _purchase(self, order_id: UUID, row: Record | None, purchase: Record | None) -> None:
         status, user_id = (row["status"], row["user_id"]) if row is not None else (None, None)
         should = (user_id, status == "refunded") if status in ("complete", "refunded") else None
         if should is None and purchase is None:
             return
         self.i9.counted["purchases"] += 1
         found = (purchase["user_id"], purchase["refunded"]) if purchase is not None else None
-        if found != should and not (missed and purchase is None):
+        if found != should:
             self.i9.broken(f"the purchase that tickets keeps of order {order_id} is {found}, and should be {should}")
 
     # Both.
