@@ -126,7 +126,7 @@ class Service:
         found: dict[str, Any] = {}
         for table in await self._tables(*DELIVERY):
             rows = await self.own.rows(f"SELECT * FROM {table} ORDER BY 1, 2")
-            on_the_way = table in ("tickets", "told")
+            on_the_way = table in ("tickets", "payment_events")
             found[table] = [{name: value for name, value in row.items() if not (on_the_way and name == "version")} for row in rows]
         found["inbox"] = await self.own.rows("SELECT event_id, event FROM inbox ORDER BY event_id")
         return found
