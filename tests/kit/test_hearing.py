@@ -242,12 +242,13 @@ async def test_what_is_logged_of_an_event_has_its_own_request_and_never_that_of_
         logged.append((line["event"].partition(":")[0], correlation_id.get()))
         raise structlog.DropEvent
 
+    before = structlog.get_config()
     structlog.configure(processors=[note])
     try:
         async with here.at_work(here.consumer(listener.handlers)):
             await done(here, handled=2, parked=1)
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**before)
     assert logged == [
         ("orders could not handle TicketCreated; again in 0.01 s", requests[1]),
         ("orders has parked TicketCreated", None),

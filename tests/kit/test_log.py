@@ -20,9 +20,9 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     """What configures logging here is undone."""
-    before = logging.getLogger().handlers[:]
+    before, configured = logging.getLogger().handlers[:], structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**configured)
     logging.getLogger().handlers[:] = before
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -13,7 +14,7 @@ from support.house import eventually
 
 from admitone.events import OrderCreated
 from admitone.kit.delivery.bus import STREAM
-from admitone.kit.delivery.relay import LOCK, repair
+from admitone.kit.delivery.relay import LOCK, publish, repair
 from admitone.kit.event import Message
 from admitone.runtime.engines import Engines
 
@@ -218,3 +219,32 @@ async def test_a_stream_that_another_has_set_up_is_left_as_it_is(here: Exchange)
     await stream.add_stream(name=STREAM, subjects=["events.>"], max_msgs=1000, description="an operator's")
     await asyncio.wait_for(here.bus.ensure_stream(), 5)
     assert (await stream.stream_info(STREAM)).config.description == "an operator's"
+
+
+async def test_nothing_is_marked_after_the_stream_was_renewed_in_mid_batch(here: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    await here.emits(order_created(), order_created(), order_created())
+    relay = here.relay()
+
+    async def publish_and_renew(*arguments: Any) -> int:
+        here.bus.age += 1  # The client has reconnected by itself: no call fails, and the stream may have lost what it had.
+        return await publish(*arguments)
+
+    async with relay._as_the_only_one() as connection:
+        monkeypatch.setattr("admitone.kit.delivery.relay.publish", publish_and_renew)
+        await relay.once(connection)
+        assert await here.own.rows("SELECT 1 FROM outbox WHERE published_at IS NOT NULL") == []
+        monkeypatch.undo()
+        await relay.once(connection)
+    assert await here.own.rows("SELECT 1 FROM outbox WHERE published_at IS NULL") == []
+
+
+async def test_whoever_takes_the_relays_lock_looks_what_the_stream_has_lost(here: Exchange) -> None:
+    await here.emits(order_created())
+    relay = here.relay()
+    async with relay._as_the_only_one() as connection:
+        await relay.once(connection)
+    before = await here.own.db.pool.fetchval("SELECT published_at FROM outbox")
+    await here.bus.stream.delete_msg(STREAM, (await here.bus.stream.stream_info(STREAM)).state.last_seq)
+    async with relay._as_the_only_one() as connection:
+        await relay.once(connection)
+    assert await here.own.db.pool.fetchval("SELECT published_at FROM outbox") > before  # It was sent again.

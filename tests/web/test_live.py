@@ -12,7 +12,10 @@ from support.house import House, Person, eventually
 from web.browser import Browser, signed_up, visitor
 from web.watcher import watching
 
+from admitone.config import Settings
 from admitone.kit.http.session import User
+from admitone.runtime.gateway import gateway
+from admitone.web.api import client_of
 from admitone.web.changes import KEPT, Live
 from admitone.web.streams import SPREAD_MS, Wanted, ask_again, card, own_order, page_of_nobody, page_of_somebody, told
 
@@ -283,3 +286,26 @@ def test_a_search_finds_live_what_it_finds_otherwise(wanted: Wanted, belongs: bo
     assert ticket is not None
     assert (ticket.id, ticket.user_id) == (TICKET, ANN)
     assert wanted.matches(ticket) is belongs
+
+
+def test_buyers_are_remembered_of_the_latest_orders_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admitone.web.changes.BUYERS_KEPT", 3)
+    live = Live()
+    for _ in range(10):
+        live.hear(uuid4(), order_created(order_id=uuid4()))
+    assert len(live._buyers) == 3
+
+
+async def test_the_api_is_asked_directly_whatever_proxy_the_environment_names(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # Nobody listens there.
+    async with client_of(Settings(services_url=house.url), None) as client:
+        assert (await client.get("/api/tickets")).status_code == 200
+    async with gateway(Settings(service_urls={"tickets": house.url})) as dispatcher:
+        assert (await dispatcher.client.get(f"{house.url}/api/tickets")).status_code == 200
+
+
+async def test_a_form_with_too_many_fields_is_refused(house: House) -> None:
+    async with visitor(house.url) as browser:
+        form = {f"field{number}": "x" for number in range(100)}
+        assert (await browser.client.post("/signin", data=form)).status_code == 400

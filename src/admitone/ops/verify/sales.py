@@ -229,7 +229,9 @@ class Sales:
                     f"order {order_id}: {event} led from {before['status'] if before else 'nothing'} to {state['status']} "
                     f"(version {state['version']})"
                 )
-            changed = [name for name in FIXED if before is not None and before.get(name) != state.get(name)]
+            changed = [  # A field that came later is missing in older events: it has not changed by that.
+                name for name in FIXED if before is not None and name in before and name in state and before[name] != state[name]
+            ]
             if changed:
                 self.i6.broken(f"order {order_id}: {', '.join(changed)} changed with version {state['version']}")
 
