@@ -9,7 +9,8 @@ import pytest
 from prove.chaos import history
 from prove.chaos.ending import Ending, Row
 from prove.chaos.history import Asked
-from prove.chaos.judging import judge
+from prove.chaos.judging import clear_shares, judge
+from prove.chaos.report import Piece, unanswered
 
 TICKET, ANN, BOB, EVE = "ticket", "ann", "bob", "eve"
 EXPIRES = 1000.0
@@ -179,6 +180,24 @@ def test_an_error_of_ours_is_found_and_an_engine_that_is_away_is_none(scene: Sce
         scene.asks(BOB, "browse", 10, None).status = status
         scene.asked[-1].unclear = str(status)
     assert scene.violations() == ["request 3 (browse by bob) was answered with 500 {}"]
+
+
+def test_clear_answers_are_counted_apart_while_one_part_fails_at_most(scene: Scene) -> None:
+    """Ann's listing was answered."""
+    scene.buys("1", BOB, 10)
+    scene.asks(EVE, "buy", 11, None, body={"ticketId": TICKET}, ticket=TICKET)
+    scene.asks(EVE, "browse", 11, None)
+    scene.asks(EVE, "buy", 20, None, body={"ticketId": TICKET}, ticket=TICKET)
+    assert clear_shares(scene.asked, [(5, 25), (15, inf)]) == {True: (2, 3), False: (0, 1)}
+
+
+def test_a_run_that_says_503_to_too_many_fails() -> None:
+    def told(clear: int) -> list[str]:
+        counts: dict[str, Any] = {name: 0 for name in Piece.__dataclass_fields__}
+        return unanswered([Piece(**counts | {"calm_writes": 100, "calm_clear": clear})])
+
+    assert told(99) == []
+    assert told(10) == ["only 10% of the writes asked while at most one part failed were answered clearly, not 60%"]
 
 
 def test_a_history_that_was_broken_off_leaves_its_last_request_unclear() -> None:

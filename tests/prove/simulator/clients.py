@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -10,6 +11,7 @@ import msgspec
 from litestar import Response
 from prove.simulator.processor import CONFIRMED, DECLINED
 from prove.simulator.wires import Crash
+from support.optional import filled_in
 
 from admitone.auth.commands import sign_up
 from admitone.events import OrderEvent, OrderReserved
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
 PEOPLE = ("ann", "bob", "eve", "dan")
 PRICES = (4990, 5990, 6990)
+FORMS = {
+    tickets.list_ticket: ("POST", "/api/tickets"),
+    tickets.edit_ticket: ("PUT", "/api/tickets/{ticketId}"),
+    orders.create_order: ("POST", "/api/orders"),
+    payments.pay: ("POST", "/api/payments"),
+}
 
 
 @dataclass(eq=False)
@@ -41,6 +49,7 @@ class Request:
     pays: bool = False
     """Then a call to the processor goes on beside it, when it has had its answer."""
     about: tuple[UUID, ...] = ()
+    body: dict[str, Any] = field(default_factory=dict)
     correlations: list[UUID] = field(default_factory=list)
     answers: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -53,6 +62,7 @@ class Clients:
         self.unclear: list[Request] = []
         """What had no answer, or none that says whether it was done: it is asked again."""
         self._keys = 0
+        self._optional = Random(f"{world.seed}: optional fields")
         self.declines = world.dice.choice((1.0, 3.0, 40.0))
         """How many of ten cards and a few are declined, in this history."""
 
@@ -221,12 +231,15 @@ class Clients:
         self, service: str, route: Any, label: str, user: User, body: dict[str, Any] | None = None, gateway: bool = False, **path: Any
     ) -> Request:
         takes_request = body is not None
+        if body is not None and route in FORMS:
+            body = filled_in(*FORMS[route], body, self._optional, leave=("price",))  # What price somebody saw, `buy` has drawn.
         key = None
         if takes_request and route is not tickets.edit_ticket and self.world.dice.random() < 0.6:
             self._keys += 1
             key = f"key {self._keys}"
         about = [*path.values(), *(UUID(body[field]) for field in ("ticketId", "orderId") if body and field in body)]
-        request = Request(service, label + (f" ({key})" if key else ""), lambda process: run(process), key, gateway, tuple(about))
+        label_with_key = label + (f" ({key})" if key else "")
+        request = Request(service, label_with_key, lambda process: run(process), key, gateway, tuple(about), body or {})
 
         async def run(process: "Process") -> None:
             arguments: dict[str, Any] = {"db": process.db, "user": user, **path}

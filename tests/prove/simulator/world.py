@@ -40,7 +40,7 @@ FAULTS = {
     "answer": "the answer to a COMMIT is lost",
     "gateway": "the card processor times out, before or after its effect",
     "refuse": "the card processor refuses to capture what it had approved",
-    "clocks": "the clocks of the services differ by up to three minutes",
+    "clocks": "the clocks of the services differ by up to six minutes",
     "down": "a service is down for up to an hour",
     "prune": "inboxes forget",
     "poison": "messages that nobody can read or handle",
