@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from admitone.kit.observe.log import configure, going_back_to, log
+from admitone.kit.observe.log import configure, correlation_scope, log
 
 
 class Terminal(io.StringIO):
@@ -29,7 +29,7 @@ def _as_before() -> Iterator[None]:
 def test_a_line_for_a_machine_has_the_whole_id() -> None:
     stream, request, another = io.StringIO(), uuid4(), uuid4()
     configure(stream)
-    with going_back_to(request):
+    with correlation_scope(request):
         log.info("mine")
         log.info("about another", correlation=another)
     log.info("nobody's")
@@ -40,7 +40,7 @@ def test_a_line_for_a_machine_has_the_whole_id() -> None:
 def test_a_line_at_a_terminal_has_enough_of_it() -> None:
     stream, request = Terminal(), uuid4()
     configure(stream)
-    with going_back_to(request):
+    with correlation_scope(request):
         log.info("mine")
     assert str(request)[:8] in stream.getvalue()
     assert str(request) not in stream.getvalue()

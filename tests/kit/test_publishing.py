@@ -206,7 +206,7 @@ async def test_after_a_reconnection_the_lost_goes_out_before_the_new(here: Excha
         await here.emits(*orders(5))
         await here.published()
         await here.loses(2, foreign=3)
-        here.bus.age += 1  # What a reconnection does.
+        here.bus.epoch += 1  # What a reconnection does.
         everything = await here.emits(*orders(1))
         await here.published()
         assert await here.ids_in_the_stream() == everything

@@ -5,7 +5,7 @@ from datetime import datetime
 from admitone.events import ExpirationComplete, OrderEvent
 from admitone.expiration import repository
 from admitone.kit.data.db import Tx
-from admitone.kit.observe.log import correlation, going_back_to
+from admitone.kit.observe.log import correlation, correlation_scope
 
 
 async def follow_order(tx: Tx, order: OrderEvent) -> None:
@@ -19,6 +19,6 @@ async def ring_due_timers(tx: Tx, now: datetime) -> int:
     rung = await repository.ring(tx, now)
     for timer in rung:
         assert timer.due is not None
-        with going_back_to(timer.correlation_id):
+        with correlation_scope(timer.correlation_id):
             await tx.emit(ExpirationComplete(order_id=timer.order_id, cancel_at=timer.due))
     return len(rung)

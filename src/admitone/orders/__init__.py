@@ -7,7 +7,7 @@ listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete
 """
 
 from admitone.kit.service import Service
-from admitone.orders.figures import FIGURES
+from admitone.orders.gauges import GAUGES
 from admitone.orders.handlers import handlers
 from admitone.orders.jobs import sweep_overdue_orders, write_down_refusals
 from admitone.orders.refusals import Tally
@@ -19,6 +19,6 @@ service = Service(
     routes=ROUTES,
     handlers=handlers,
     jobs=(sweep_overdue_orders, write_down_refusals),
-    figures=FIGURES,
+    gauges=GAUGES,
     provides={"tally": lambda _settings, _db: Tally()},
 )

@@ -21,7 +21,7 @@ from admitone.events import (
     TicketEvent,
 )
 from admitone.kit.data.db import Tx
-from admitone.kit.observe.log import correlation, going_back_to
+from admitone.kit.observe.log import correlation, correlation_scope
 from admitone.kit.service import TooEarly
 from admitone.orders import repository
 from admitone.orders.model import (
@@ -157,7 +157,7 @@ async def expire_overdue(tx: Tx, now: datetime) -> int:
     """The net: end whatever is overdue, even if expiration never says so. Returns how many."""
     orders = await repository.expire_overdue(tx, now)
     for order in orders:
-        with going_back_to(await repository.request_of(tx, order.order_id) or correlation()):
+        with correlation_scope(await repository.request_of(tx, order.order_id) or correlation()):
             await tx.emit(_state(order, OrderCancelled))
     return len(orders)
 

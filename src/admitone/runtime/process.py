@@ -14,7 +14,7 @@ from admitone.kit.delivery.consumer import Consumer
 from admitone.kit.delivery.relay import Relay
 from admitone.kit.http.app import litestar_app
 from admitone.kit.http.session import Verifier
-from admitone.kit.observe.gauges import of_service
+from admitone.kit.observe.gauges import service_gauges
 from admitone.kit.service import Service
 from admitone.runtime.dispatcher import Dispatcher
 
@@ -46,8 +46,8 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 bus = Bus(service.name, settings.nats_url_of(service.name))
                 tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
                 dispatcher.checks[service.name] = _check_of(db, bus)
-                figures = partial(of_service, service.name, url, service.figures, bus, service.handlers is not None)
-                dispatcher.board.add(service.name, service.figures, figures)
+                gauges = partial(service_gauges, service.name, url, service.gauges, bus, service.handlers is not None)
+                dispatcher.exposition.add(service.name, service.gauges, gauges)
             else:
                 dispatcher.checks[service.name] = _answers
             tasks += [loops.create_task(job(db, settings, **provided)) for job in service.jobs]

@@ -32,7 +32,7 @@ from admitone.kit.data.db import Database, Signal
 from admitone.kit.delivery.bus import Bus
 from admitone.kit.delivery.feed import feed
 from admitone.kit.event import Event
-from admitone.kit.service import each_process_hears
+from admitone.kit.service import ephemeral_listener
 from admitone.web.api import Ticket
 
 KEPT = 1000
@@ -121,7 +121,7 @@ class Live:
         self.changed.fire()
 
 
-@each_process_hears("web", *EVENTS)
+@ephemeral_listener("web", *EVENTS)
 async def listen(_db: Database | None, settings: Settings, live: Live, **_: Any) -> None:
     """Every open page that shows what has changed, or should, is told; those of an order are its buyer's alone."""
     bus = Bus("web", settings.nats_url_of("web"))

@@ -11,7 +11,7 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from admitone.config import Settings
-from admitone.kit.data.db import happened
+from admitone.kit.data.db import wait_for_signal
 from admitone.kit.http.amount import Amount
 from admitone.kit.http.app import AnyRequest, read_query
 from admitone.kit.http.session import User, Verifier, cookie_name
@@ -151,7 +151,7 @@ async def told(live: Live, at: str, shown: Shown) -> AsyncGenerator[bytes, None]
         if time.monotonic() >= beat_due:
             yield message("beat", at if live.at else "", int(time.time() * 1000))
             beat_due = time.monotonic() + BEAT_SECONDS
-        await happened(changed, beat_due - time.monotonic())
+        await wait_for_signal(changed, beat_due - time.monotonic())
 
 
 def _stream(live: Live, since: str, shown: Shown) -> Stream:

@@ -275,7 +275,7 @@ BUGS = (
     Bug(
         "mark-without-a-look",
         "The relay marks what it has published without a look whether the stream is still the one it knows.",
-        (Edit(f"{RELAY}.once", "if published and await self._look_after_stream():", "if published:"),),
+        (Edit(f"{RELAY}.once", "if published and await self._is_same_stream():", "if published:"),),
     ),
     Bug(
         "acknowledge-first",
@@ -294,10 +294,10 @@ BUGS = (
         (
             Edit(
                 "admitone.kit.delivery.inbox:handle",
-                "    if not await note(envelope, tx):",
+                "    if not await record_handled(envelope, tx):",
                 "    async with tx.connection.process.db.transaction() as apart:\n"
-                "        noted = await note(envelope, apart)\n"
-                "    if not noted:",
+                "        recorded = await record_handled(envelope, apart)\n"
+                "    if not recorded:",
             ),
         ),
     ),

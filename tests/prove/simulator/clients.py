@@ -16,7 +16,7 @@ from admitone.events import OrderEvent, OrderReserved
 from admitone.kit.data.db import TRANSIENT
 from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
-from admitone.kit.observe.log import going_back_to
+from admitone.kit.observe.log import correlation_scope
 from admitone.orders import routes as orders
 from admitone.orders.refusals import Tally
 from admitone.payments import routes as payments
@@ -242,7 +242,7 @@ class Clients:
             request.correlations.append(correlation)
             known = self._has_had_its_effect(request)
             try:
-                with going_back_to(correlation):
+                with correlation_scope(correlation):
                     status, answer = await self._answer(route, arguments)
             except Crash:
                 self.unclear.append(request)

@@ -9,7 +9,7 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from admitone.kit.data.db import TRANSIENT, Database, happened
+from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
 from admitone.kit.http import form, session
 from admitone.kit.http.problem import BodyTooLarge, ForeignOrigin, NotFound, NotSignedIn, Problem, TryAgain, WrongContentType
 from admitone.kit.http.session import User, Verifier
@@ -58,7 +58,7 @@ async def eventually(
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 raise
-            await happened(changed, min(left, 0.1))
+            await wait_for_signal(changed, min(left, 0.1))
 
 
 def litestar_app(service: Service, provided: Mapping[str, Any], verifier: Verifier, *, secure: bool, origins: Container[str]) -> Litestar:

@@ -15,22 +15,22 @@ causation_id: ContextVar[UUID | None] = ContextVar("causation_id", default=None)
 
 
 def correlation() -> UUID:
-    """The id of the request that this work goes back to; a new one where work starts by itself."""
+    """The id of the request that caused this work; a new one where no request did."""
     return correlation_id.get() or uuid4()
 
 
 @contextlib.contextmanager
-def going_back_to(request: UUID) -> Iterator[None]:
-    """What is said in the block belongs to that request's story, even if a background loop says it."""
-    token = correlation_id.set(request)
+def correlation_scope(request_id: UUID) -> Iterator[None]:
+    """Log lines and events of the block carry this correlation id, also when a background loop runs the block."""
+    token = correlation_id.set(request_id)
     try:
         yield
     finally:
         correlation_id.reset(token)
 
 
-def speak_for_nobody() -> None:
-    """What is logged from now on belongs to no request: least of all to that of the event which was handled before."""
+def clear_correlation() -> None:
+    """Forget the correlation and causation ids of the event that was handled before."""
     correlation_id.set(None)
     causation_id.set(None)
 

@@ -1,10 +1,10 @@
-"""How expiration stands, besides what is to be seen of every service."""
+"""The gauges of expiration, besides those of every service."""
 
 from datetime import timedelta
 
 from admitone.expiration import repository
 from admitone.kit.data.db import Tx
-from admitone.kit.observe.gauges import Figure
+from admitone.kit.observe.gauges import Gauge
 
 OVERDUE_AFTER = timedelta(seconds=5)
 """The job looks at least once a second, and has a few more for trouble with its database."""
@@ -14,4 +14,4 @@ async def _overdue(tx: Tx) -> float:
     return float(await repository.waiting_since(tx, tx.now - OVERDUE_AFTER))
 
 
-FIGURES = (Figure("overdue_timers", "Timers that should have rung more than 5 s ago.", _overdue),)
+GAUGES = (Gauge("overdue_timers", "Timers that should have rung more than 5 s ago.", _overdue),)
