@@ -171,7 +171,7 @@ async def scene_at_orders(it: Rehearsal, event: Any) -> tuple[str, dict[str, Any
     cancel_at = getattr(event, "cancel_at", NOON + timedelta(minutes=16))
     price = getattr(event, "amount_cents", getattr(event, "price_cents", PRICE))
     await it.hears(ticket_created(ticket_id=ticket_id, price_cents=price))
-    await it.does(orders.reserve, event.order_id, BOB, ticket_id, None, 0, 8, NOON, cancel_at - timedelta(seconds=30), cancel_at)
+    await it.does(orders.insert_order, event.order_id, BOB, ticket_id, None, 0, 8, NOON, cancel_at - timedelta(seconds=30), cancel_at)
     if isinstance(event, PaymentAuthorized | PaymentFailed | PaymentCreated | PaymentUncollected | PaymentRefunded):
         await it.does(orders.confirm, event.order_id)
     if isinstance(event, PaymentCreated | PaymentUncollected | PaymentRefunded):

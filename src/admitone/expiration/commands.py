@@ -1,4 +1,4 @@
-"""The verbs of expiration."""
+"""The commands of expiration."""
 
 from datetime import datetime
 
@@ -9,13 +9,13 @@ from admitone.kit.observe.log import correlation, correlation_scope
 
 
 async def follow_order(tx: Tx, order: OrderEvent) -> None:
-    """An open order has a timer; one that has ended is forgotten."""
+    """Set the timer of an open order; remove that of an order that has ended."""
     open_still = order.status in ("created", "awaiting:payment")
     await repository.set_timer(tx, order.order_id, order.version, order.cancel_at if open_still else None, correlation())
 
 
 async def ring_due_timers(tx: Tx, now: datetime) -> int:
-    """Say of every order whose time is over that it is. Returns how many."""
+    """Emit ExpirationComplete for up to 500 orders whose time is over. Returns their number."""
     rung = await repository.ring(tx, now)
     for timer in rung:
         assert timer.due is not None

@@ -11,7 +11,7 @@ OVERDUE_AFTER = timedelta(seconds=5)
 
 
 async def _overdue(tx: Tx) -> float:
-    return float(await repository.waiting_since(tx, tx.now - OVERDUE_AFTER))
+    return float(await repository.count_overdue(tx, tx.now - OVERDUE_AFTER))
 
 
 GAUGES = (Gauge("overdue_timers", "Timers that should have rung more than 5 s ago.", _overdue),)

@@ -11,7 +11,7 @@ OVERDUE_AFTER = timedelta(seconds=65)
 
 
 async def _overdue(tx: Tx) -> float:
-    return float(await repository.open_since(tx, tx.now - OVERDUE_AFTER))
+    return float(await repository.count_overdue(tx, tx.now - OVERDUE_AFTER))
 
 
 GAUGES = (Gauge("overdue_orders", "Orders that are open still, more than 65 s after they should have ended.", _overdue),)

@@ -15,7 +15,7 @@ from admitone.kit.service import Service
 from admitone.services import SERVICES
 
 DOCS = Docs(SERVICES)
-LONGEST_PATH = 1000
+MAX_PATH_LENGTH = 1000
 """Longer ones lead nowhere. Each app keeps the last thousand paths that it was asked for, whatever they were."""
 
 
@@ -66,7 +66,7 @@ class Dispatcher:
                 return "process", self._metrics
         if page := DOCS.at(path):
             return "process", page
-        if len(path) > LONGEST_PATH:
+        if len(path) > MAX_PATH_LENGTH:
             return "process", self._nothing_here
         for prefix, name, app in self.apps:
             if is_under(prefix, path):

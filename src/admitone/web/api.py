@@ -80,7 +80,7 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
         return max(0, int((self.expires_at - self.server_time).total_seconds()))
 
 
-class Happening(msgspec.Struct, frozen=True):
+class HistoryLine(msgspec.Struct, frozen=True):
     """A line of an order's history."""
 
     at: datetime
@@ -233,9 +233,9 @@ class Api:
     async def order(self, order_id: UUID) -> Order:
         return _read(await self._call("GET", f"/api/orders/{order_id}"), Order)
 
-    async def history(self, order_id: UUID) -> list[Happening]:
+    async def history(self, order_id: UUID) -> list[HistoryLine]:
         """What happened to an order so far, oldest first."""
-        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[Happening])
+        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[HistoryLine])
 
     async def extend(self, order_id: UUID) -> None:
         """More time to pay; a second time changes nothing."""

@@ -18,7 +18,7 @@ from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
 from admitone.kit.observe.log import correlation_scope
 from admitone.orders import routes as orders
-from admitone.orders.refusals import Tally
+from admitone.orders.refusals import RefusalCounter
 from admitone.payments import routes as payments
 from admitone.payments.commands import ask_for_refund
 from admitone.tickets import routes as tickets
@@ -237,7 +237,7 @@ class Clients:
             if route in (tickets.list_ticket, orders.create_order):
                 arguments["settings"] = self.world.settings
             if route is orders.create_order:
-                arguments["tally"] = Tally()
+                arguments["refusals"] = RefusalCounter()
             correlation = self.world.uuid()
             request.correlations.append(correlation)
             known = self._has_had_its_effect(request)

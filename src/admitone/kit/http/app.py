@@ -17,7 +17,7 @@ from admitone.kit.observe.log import correlation, log
 from admitone.kit.service import Service
 
 MAX_BODY_BYTES = 64 * 1024
-PATIENCE_SECONDS = 1.0
+WAIT_SECONDS = 1.0
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 AnyRequest = Request[Any, Any, Any]
@@ -43,7 +43,7 @@ def read_query(request: AnyRequest, wanted: type[form.Form]) -> form.Form:
 
 
 async def eventually(
-    db: Database, attempt: Callable[[], Awaitable[Answer]], *refusals: type[Problem], seconds: float = PATIENCE_SECONDS
+    db: Database, attempt: Callable[[], Awaitable[Answer]], *refusals: type[Problem], seconds: float = WAIT_SECONDS
 ) -> Answer:
     """What is still under way is waited for: such a refusal counts only after a second, or so many.
 
