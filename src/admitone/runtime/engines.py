@@ -60,7 +60,7 @@ class Engines:
         self.passwords = passwords_in(self.folder / "passwords.json")
         self.account = account_for(self.folder, _postgres_programs() / "postgres")
         for name in ("postgres", "nats", "log"):
-            self._own(self.folder / name)
+            self._ensure_owned(self.folder / name)
         self._wait_for_leftovers()
         if not (self.folder / "postgres" / "data").exists():
             self._create_cluster()
@@ -83,11 +83,11 @@ class Engines:
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         program = _postgres_programs() / "postgres"
         data = self.folder / "postgres" / "data"
-        self.postgres = self._begin([str(program), "-D", str(data), *arguments], "postgres", signal.SIGINT)
+        self.postgres = self._spawn([str(program), "-D", str(data), *arguments], "postgres", signal.SIGINT)
 
     def start_nats(self) -> None:
         store = self.folder / "nats" / "data"
-        self._own(store)
+        self._ensure_owned(store)
         config = self.folder / "nats" / "nats.conf"
         text = f"""
             listen: "127.0.0.1:{self.nats_port}"
@@ -99,13 +99,13 @@ class Engines:
         config.unlink(missing_ok=True)
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
             handle.write(text)
-        self._own(config)
-        self.nats = self._begin([_nats_program(), "-c", str(config)], "nats", signal.SIGTERM)
+        self._ensure_owned(config)
+        self.nats = self._spawn([_nats_program(), "-c", str(config)], "nats", signal.SIGTERM)
 
     async def ready(self) -> None:
         """Wait until both answer. Raises EngineError when one has ended instead."""
         started = time.monotonic()
-        told = False
+        announced = False
         while True:
             self._check(self.postgres, "PostgreSQL", "postgres")
             try:
@@ -113,9 +113,9 @@ class Engines:
                 await connection.close()
                 break
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                if time.monotonic() - started > 1 and not told:
+                if time.monotonic() - started > 1 and not announced:
                     self.say("PostgreSQL is recovering what the last run left ...")
-                    told = True
+                    announced = True
                 if time.monotonic() - started > RECOVERY_SECONDS:
                     raise EngineError(f"PostgreSQL does not answer; see {self.folder}/log/postgres.log.") from None
                 await asyncio.sleep(0.02)
@@ -126,7 +126,7 @@ class Engines:
             await asyncio.sleep(0.02)
 
     async def keep_running(self) -> None:
-        """For ever: an engine that ends by itself is started again. Raises EngineError when that does not help."""
+        """Runs for ever, and restarts an engine that ends by itself. Raises EngineError after six ends within 30 s."""
         deaths: list[float] = []
         while True:
             await asyncio.sleep(0.3)
@@ -159,7 +159,7 @@ class Engines:
         shutil.rmtree(new, ignore_errors=True)
         password_file = self.folder / "postgres" / "password"
         password_file.write_text(self.passwords["postgres"])
-        self._own(password_file)
+        self._ensure_owned(password_file)
         initdb = [str(_postgres_programs() / "initdb"), "-D", str(new), "-U", "admitone", f"--pwfile={password_file}"]
         initdb += ["-A", "scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         initdb += ["--no-instructions", *([] if self.durable else ["--no-sync", "--wal-segsize=1"])]
@@ -172,11 +172,12 @@ class Engines:
         finally:
             password_file.unlink(missing_ok=True)
         if done.returncode:
-            told = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line]
-            raise EngineError(f"PostgreSQL's data can't be prepared in {new}: {' '.join(told) or f'it ended with {done.returncode}'}")
+            errors = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line]
+            raise EngineError(f"PostgreSQL's data can't be prepared in {new}: {' '.join(errors) or f'it ended with {done.returncode}'}")
         new.rename(self.folder / "postgres" / "data")
 
-    def _begin(self, arguments: list[str], name: str, death_signal: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, arguments: list[str], name: str, death_signal: int) -> subprocess.Popen[bytes]:
+        """Start an engine, with its output in its log file."""
         with self._log_file(name) as log_file:
             try:
                 return subprocess.Popen(
@@ -197,8 +198,8 @@ class Engines:
             file.replace(file.with_suffix(".log.1"))
         return file.open("ab")
 
-    def _own(self, path: Path) -> None:
-        """Make sure that the folder (or file) is there and belongs to the engines' account."""
+    def _ensure_owned(self, path: Path) -> None:
+        """Create the folder if it is missing, and give it (or the file) to the engines' account."""
         if not path.exists():
             path.mkdir(mode=0o700)
         if self.account is None:
@@ -228,8 +229,8 @@ class Engines:
             pid = int(pid_file.read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return None
-        told = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-        return pid if str(self.folder) in told else None
+        command_line = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+        return pid if str(self.folder) in command_line else None
 
     def _check(self, process: subprocess.Popen[bytes] | None, name: str, log_name: str) -> None:
         if process is not None and process.poll() is not None:

@@ -21,7 +21,7 @@ from admitone.runtime.dispatcher import Dispatcher
 
 @contextlib.asynccontextmanager
 async def running(services: Sequence[Service], settings: Settings) -> AsyncIterator[Dispatcher]:
-    """These services, migrated, connected and at work. When a loop of theirs dies, the block is ended with its error."""
+    """Migrate, connect and run these services. When a background task of theirs fails, the block ends with its error."""
     dispatcher = Dispatcher()
     if not settings.public_keys:
         raise WrongSettings("there are no keys to check sessions with: set ADMITONE_PUBLIC_KEYS (`admitone keygen` prints one).")
@@ -41,7 +41,7 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 url = settings.database_url_of(service.name)
                 await migrate_at(url, service.name)
                 db = await stack.enter_async_context(connected(service.name, url))
-            provided = {name: await _begun(stack, make(settings, db)) for name, make in service.provides.items()}
+            provided = {name: await _entered(stack, make(settings, db)) for name, make in service.provides.items()}
             if db is not None:
                 bus = Bus(service.name, settings.nats_url_of(service.name))
                 tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
@@ -61,13 +61,13 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 task.cancel()
 
 
-async def _begun(stack: contextlib.AsyncExitStack, made: Any) -> Any:
-    """What has a life of its own begins it here, and ends it with the stack."""
+async def _entered(stack: contextlib.AsyncExitStack, made: Any) -> Any:
+    """Enter an async context manager for as long as the service runs; return anything else as it is."""
     return await stack.enter_async_context(made) if isinstance(made, contextlib.AbstractAsyncContextManager) else made
 
 
 async def _exchange_events(service: Service, db: Database, bus: Bus, database_url: str) -> None:
-    """Say what this service has to say, and hear what it wants to hear, for as long as it runs."""
+    """Publish and consume the service's events for as long as it runs."""
     async with bus.connected(), asyncio.TaskGroup() as loops:
         loops.create_task(Relay(db, bus, database_url).run())
         if service.handlers is not None:
@@ -75,7 +75,7 @@ async def _exchange_events(service: Service, db: Database, bus: Bus, database_ur
 
 
 async def _answers() -> dict[str, Any]:
-    """A service that lacks nothing is ready as soon as it answers."""
+    """The readiness of a service without a database: it is ready as soon as it answers."""
     return {"ready": True}
 
 

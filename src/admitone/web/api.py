@@ -1,4 +1,4 @@
-"""A typed client of the other services' HTTP API: all that the pages know of the rest of the house."""
+"""A typed client of the other services' HTTP API. The pages know the other services only by it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 
 class Away(Exception):
-    """A part of the house does not answer."""
+    """Another service does not answer."""
 
 
 class Refused(Exception):

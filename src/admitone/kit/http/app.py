@@ -45,9 +45,9 @@ def read_query(request: AnyRequest, wanted: type[form.Form]) -> form.Form:
 async def eventually(
     db: Database, attempt: Callable[[], Awaitable[Answer]], *refusals: type[Problem], seconds: float = WAIT_SECONDS
 ) -> Answer:
-    """What is still under way is waited for: such a refusal counts only after a second, or so many.
+    """Retry the attempt while it ends with one of these refusals, for up to a second: the event that it needs may be under way.
 
-    An attempt is made again whenever this service has handled something, and every 100 ms in case a replica has.
+    It is retried after each transaction of this process, and every 100 ms in case a replica has handled the event.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -98,7 +98,7 @@ def _always(value: Any) -> Provide:
 
 
 def as_problem(error: Exception) -> Problem:
-    """What a person is told of any exception. One that nobody expected is logged whole and shown as nothing but itself."""
+    """The problem document for any exception. An unexpected one is logged with its traceback, and answered without details."""
     match error:
         case Problem():
             return error
