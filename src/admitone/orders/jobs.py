@@ -19,7 +19,7 @@ async def sweep_overdue_orders(db: Database, _settings: Settings, refusals: Refu
         try:
             await sweep(db)
         except TRANSIENT as error:
-            log.warning("the sweep will be made again", error=repr(error))
+            log.warning("sweep_failed", message="overdue orders could not be cancelled; it is retried", error=repr(error))
         await asyncio.sleep(SWEEP_SECONDS)
 
 
@@ -28,7 +28,7 @@ async def sweep(db: Database) -> None:
     async with db.transaction() as tx:
         swept = await commands.expire_overdue(tx, tx.now)
     if swept:
-        log.warning("orders were overdue and are cancelled by the sweep", orders=swept)
+        log.warning("overdue_orders_cancelled", message="overdue orders are cancelled by the sweep", orders=swept)
 
 
 async def store_refusals(db: Database, _settings: Settings, refusals: RefusalCounter) -> None:

@@ -136,7 +136,7 @@ class Engines:
                 deaths = [moment for moment in deaths if moment > time.monotonic() - 30] + [time.monotonic()]
                 if len(deaths) > 5:
                     raise EngineError(f"{name} ends again and again; see {self.folder}/log.")
-                log.error(f"{name} has ended by itself and is started again", code=process.returncode)
+                log.error("engine_restarted", message=f"{name} has ended by itself and is started again", code=process.returncode)
                 start()
 
     def stop(self) -> None:

@@ -273,7 +273,7 @@ class Api:
         try:
             answer = await self._client.request(method, path, json=body, params=params, headers=headers)
         except httpx.TransportError as error:
-            log.warning("a service does not answer", path=path, error=repr(error))
+            log.warning("service_unavailable", message="a service does not answer", path=path, error=repr(error))
             raise Away(path) from error
         if answer.is_success:
             return answer
@@ -296,7 +296,7 @@ def _read(answer: httpx.Response, wanted: type[Item]) -> Item:
     try:
         return msgspec.json.decode(answer.content, type=wanted)
     except msgspec.DecodeError as error:
-        log.error("an answer can't be read", path=answer.url.path, error=str(error))
+        log.error("answer_unreadable", message="an answer can't be read", path=answer.url.path, error=str(error))
         raise Away(answer.url.path) from error
 
 

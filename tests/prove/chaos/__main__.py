@@ -99,9 +99,7 @@ async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, car
         verdict = judge(asked, await Ending.of(stage))
         killed = [(inflicted.fault.part, inflicted.at) for inflicted in torment.inflicted if inflicted.fault.how != "frozen"]
         deliveries = await Deliveries.of(stage, killed)
-        repairs = [
-            int(found[1]) for line in stage.log_lines("the stream has lost events") if (found := re.search(r'"events": (\d+)', line))
-        ]
+        repairs = [int(found[1]) for line in stage.log_lines("stream_events_lost") if (found := re.search(r'"events": (\d+)', line))]
         violations = [
             *verdict.violations,
             *(Violation(f"{name} does not answer, although nothing fails any more") for name in silent),

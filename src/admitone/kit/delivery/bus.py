@@ -56,11 +56,15 @@ class Bus:
         async def disconnected() -> None:
             self.epoch += 1  # Now, not only when it is back: what was buffered leaves before we hear of that.
             if not self.client.is_closed:
-                log.warning("the event bus is away; what happens meanwhile is kept and sent later", service=self.service)
+                log.warning(
+                    "bus_unavailable",
+                    message="the event bus is unavailable; events are kept and published later",
+                    service=self.service,
+                )
 
         async def reconnected() -> None:
             self.epoch += 1
-            log.info("the event bus is back", service=self.service)
+            log.info("bus_reconnected", message="the event bus is back", service=self.service)
 
         async def closed() -> None:
             self._closed = True
@@ -132,4 +136,4 @@ class Bus:
         self._failed_at = time.monotonic()
         if self._failed_at - self._reported_at > REPORT_EVERY_SECONDS:
             self._reported_at = self._failed_at
-            log.warning("the event bus does not do what it should; it is tried again", service=self.service, error=repr(error))
+            log.warning("bus_error", message="a call to the event bus has failed; it is retried", service=self.service, error=repr(error))

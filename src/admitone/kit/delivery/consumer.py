@@ -103,7 +103,9 @@ class Consumer:
         service, name = self.handlers.service, message.subject.rpartition(".")[2]
         if tries <= len(self.retry_delays) and not isinstance(error, Unreadable):
             delay = self.retry_delays[tries - 1]
-            log.warning(f"{service} could not handle {name}; again in {delay:g} s", tries=tries, error=repr(error)[:300])
+            log.warning(
+                "handler_failed", message=f"{service} could not handle {name}; again in {delay:g} s", tries=tries, error=repr(error)[:300]
+            )
             await message.nak(delay=delay)
             return
         try:
@@ -125,7 +127,7 @@ class Consumer:
             await message.nak(delay=0.5)
             return
         if parked:  # What a person has dropped stays dropped.
-            log.error(f"{service} has parked {name}: it can't be handled", tries=tries, exc_info=error)
+            log.error("event_parked", message=f"{service} has parked {name}: it can't be handled", tries=tries, exc_info=error)
             PARKED.labels(service, name).inc()
         self._failures.pop(event_id, None)
         await message.ack()

@@ -72,5 +72,5 @@ def _read(data: bytes) -> tuple[UUID, Event] | None:
         message = msgspec.json.decode(data, type=Message)
         return message.event_id, msgspec.convert(message.data, CATALOGUE[message.event])
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
-        log.warning("a message on the stream can't be read", error=str(error))
+        log.warning("message_unreadable", message="a message on the stream can't be read", error=str(error))
         return None

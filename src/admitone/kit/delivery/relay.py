@@ -156,7 +156,7 @@ async def publish(stream: JetStreamContext, service: str, row: asyncpg.Record) -
     event = CATALOGUE.get(row["event"])
     listeners = ", ".join(LISTENERS[event]) if event else ""
     ids = {name.removesuffix("_id"): str(row["data"][name])[:8] for name in ("order_id", "ticket_id") if row["data"].get(name)}
-    log.info(f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
+    log.info("event_published", message=f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
     return ack.seq
 
 
@@ -180,7 +180,7 @@ async def repair(connection: Connection, stream: JetStreamContext, service: str)
     while found := await _forget_newest(connection, kept):  # Newest first: a crash in between leaves something to walk back through.
         lost += found
     if lost:
-        log.warning("the stream has lost events; they are sent again", service=service, events=lost)
+        log.warning("stream_events_lost", message="the stream has lost events; they are published again", service=service, events=lost)
     return lost
 
 

@@ -115,9 +115,9 @@ def as_problem(error: Exception) -> Problem:
         case HTTPException(detail="client disconnected prematurely"):
             return Problem()  # Nobody is left to read it.
     if isinstance(error, TRANSIENT):
-        log.warning("an engine is away", error=repr(error))
+        log.warning("database_unavailable", message="the database is unavailable or busy", error=repr(error))
         return TryAgain()
-    log.error("unexpected", exc_info=error)
+    log.error("unexpected_error", message="an unexpected error", exc_info=error)
     return Problem()
 
 

@@ -1,4 +1,7 @@
-"""Log lines for a person at a terminal, JSON lines for everything else; each carries its correlation id."""
+"""Log lines for a person at a terminal, JSON lines for everything else; each carries its correlation id.
+
+The first argument of a log call is a stable key, such as `bus_unavailable`, for searches and alerts; `message` is the sentence.
+"""
 
 import contextlib
 import logging
@@ -47,6 +50,7 @@ def configure(stream: Any = sys.stderr) -> None:
         processors=[
             structlog.processors.add_log_level,
             _add_short_correlation if human else _add_correlation,
+            *([_show_message] if human else []),
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
             structlog.processors.ExceptionRenderer()
             if human
@@ -73,6 +77,12 @@ def _add_short_correlation(logger: Any, method: str, line: structlog.typing.Even
     line = _add_correlation(logger, method, line)
     if "correlation" in line:
         line["correlation"] = line["correlation"][:8]
+    return line
+
+
+def _show_message(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The sentence in place of the key, where a line has both."""
+    line["event"] = line.pop("message", line["event"])
     return line
 
 
