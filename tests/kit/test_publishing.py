@@ -207,7 +207,7 @@ async def test_after_a_reconnection_the_lost_goes_out_before_the_new(here: Excha
         await here.emits(*orders(5))
         await here.published()
         await here.loses(2, foreign=3)
-        here.bus.age += 1  # What a reconnection does.
+        here.bus.epoch += 1  # What a reconnection does.
         everything = await here.emits(*orders(1))
         await here.published()
         assert await here.ids_in_the_stream() == everything
@@ -226,10 +226,10 @@ async def test_nothing_is_marked_after_the_stream_was_renewed_in_mid_batch(here:
     relay = here.relay()
 
     async def publish_and_renew(*arguments: Any) -> int:
-        here.bus.age += 1  # The client has reconnected by itself: no call fails, and the stream may have lost what it had.
+        here.bus.epoch += 1  # The client has reconnected by itself: no call fails, and the stream may have lost what it had.
         return await publish(*arguments)
 
-    async with relay._as_the_only_one() as connection:
+    async with relay._advisory_lock() as connection:
         monkeypatch.setattr("admitone.kit.delivery.relay.publish", publish_and_renew)
         await relay.once(connection)
         assert await here.own.rows("SELECT 1 FROM outbox WHERE published_at IS NOT NULL") == []
@@ -241,10 +241,10 @@ async def test_nothing_is_marked_after_the_stream_was_renewed_in_mid_batch(here:
 async def test_whoever_takes_the_relays_lock_looks_what_the_stream_has_lost(here: Exchange) -> None:
     await here.emits(order_created())
     relay = here.relay()
-    async with relay._as_the_only_one() as connection:
+    async with relay._advisory_lock() as connection:
         await relay.once(connection)
     before = await here.own.db.pool.fetchval("SELECT published_at FROM outbox")
     await here.bus.stream.delete_msg(STREAM, (await here.bus.stream.stream_info(STREAM)).state.last_seq)
-    async with relay._as_the_only_one() as connection:
+    async with relay._advisory_lock() as connection:
         await relay.once(connection)
     assert await here.own.db.pool.fetchval("SELECT published_at FROM outbox") > before  # It was sent again.

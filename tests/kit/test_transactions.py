@@ -11,11 +11,11 @@ import pytest
 from support.databases import OwnDatabase, own_database
 from support.facts import order_created, payment_created, ticket_created
 
-from admitone.kit.data.db import TRANSIENT, happened
+from admitone.kit.data.db import TRANSIENT, wait_for_signal
 from admitone.kit.event import Event
 from admitone.kit.http.app import as_problem
 from admitone.kit.http.problem import TryAgain
-from admitone.kit.observe.log import causation_id, going_back_to
+from admitone.kit.observe.log import causation_id, correlation_scope
 from admitone.runtime.engines import Engines
 
 
@@ -34,7 +34,7 @@ async def test_what_is_said_is_in_the_outbox_after_the_commit(own: OwnDatabase) 
     event = order_created(order_id=uuid4())
     token = causation_id.set(cause)
     emitted = own.db.emitted.next()
-    with going_back_to(request):
+    with correlation_scope(request):
         async with own.db.transaction() as tx:
             await tx.emit(event)
             assert not emitted.is_set()
@@ -133,7 +133,7 @@ async def test_a_statement_whose_table_has_changed_is_told_to_try_again(seats: O
 
 async def test_a_loop_that_is_ended_at_the_moment_of_a_signal_ends() -> None:
     signal = asyncio.Event()
-    waiting = asyncio.create_task(happened(signal, 10))
+    waiting = asyncio.create_task(wait_for_signal(signal, 10))
     while not signal._waiters:
         await asyncio.sleep(0)
     signal.set()

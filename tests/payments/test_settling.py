@@ -10,7 +10,7 @@ from support.house import eventually
 from support.paying import MINUTE, Scene
 
 from admitone.config import Settings
-from admitone.kit.observe.log import going_back_to
+from admitone.kit.observe.log import correlation_scope
 from admitone.payments import commands, repository
 from admitone.payments import settlement as processing
 from admitone.payments.jobs import settle_charges
@@ -30,9 +30,9 @@ async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(sce
 async def test_whoever_asks_the_processor_what_follows_belongs_to_the_request_that_began_the_charge(scene: Scene) -> None:
     order, request = order_reserved(), uuid4()
     await scene.hears(order)
-    with going_back_to(request):
+    with correlation_scope(request):
         charge = await scene.begins(order.order_id)
-    with going_back_to(uuid4()):  # A webhook's, say.
+    with correlation_scope(uuid4()):  # A webhook's, say.
         await processing.authorize(scene.own.db, scene.processor, charge)
     assert await scene.own.rows("SELECT correlation_id FROM outbox") == [{"correlation_id": request}]
 

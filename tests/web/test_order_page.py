@@ -16,7 +16,7 @@ from web.sessions import VERIFIER, token
 from admitone.config import Settings
 from admitone.kit.http.app import litestar_app
 from admitone.web import buying, service
-from admitone.web.changes import Live
+from admitone.web.changes import LiveChanges
 from admitone.web.render import POLICY, STRIPE_JS
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -90,7 +90,7 @@ class House:
         behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test", verify=False)
         self.app = litestar_app(
             service,
-            {"settings": settings, "db": None, "client": behind, "live": Live()},
+            {"settings": settings, "db": None, "client": behind, "live": LiveChanges()},
             VERIFIER,
             secure=settings.secure,
             origins=settings.origins,

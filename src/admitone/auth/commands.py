@@ -1,4 +1,4 @@
-"""The verbs of auth."""
+"""The commands of auth."""
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -9,7 +9,7 @@ from admitone.events import UserCreated
 from admitone.kit.data.db import Tx
 from admitone.kit.http.session import SESSION_SECONDS
 
-MOST_FAILURES = 10
+MAX_FAILURES = 10
 FAILURE_WINDOW = timedelta(minutes=15)
 
 
@@ -24,7 +24,7 @@ async def sign_up(tx: Tx, email: str, password_hash: str, now: datetime) -> Sess
 
 async def begin_sign_in(tx: Tx, email: str, now: datetime) -> User | None:
     """Count the try, and find the account if there is one. Raises TooManyTries."""
-    if not await repository.count_try(tx, email, now, now - FAILURE_WINDOW, MOST_FAILURES):
+    if not await repository.count_try(tx, email, now, now - FAILURE_WINDOW, MAX_FAILURES):
         raise TooManyTries
     return await repository.user_by_email(tx, email)
 

@@ -43,9 +43,8 @@ def refund(order_id: str, reason: str, relist: bool) -> None:
         elif charge.status == "refunded":
             click.echo(f"Refunded: {charge.amount_cents / 100:.2f} {charge.currency} ({charge.stripe_refund_id}).")
         else:
-            click.echo(
-                f"Recorded, but not made yet ({charge.last_error or 'payments is not running, or busy'}); it is made as soon as possible."
-            )
+            why = charge.last_error or "payments is not running, or busy"
+            click.echo(f"Recorded, but not made yet ({why}); it is made as soon as possible.")
         if charge.relist != relist:
             click.echo(f"It was asked for before: the ticket {'goes on sale again' if charge.relist else 'stays sold'}.")
 

@@ -15,7 +15,7 @@ import msgspec
 
 from admitone.config import Settings
 from admitone.kit.data.db import TRANSIENT, Database, connected
-from admitone.kit.delivery.inbox import Unreadable, handle, note, told
+from admitone.kit.delivery.inbox import Unreadable, format_error, handle, record_handled
 from admitone.kit.event import Message
 from admitone.kit.observe.log import printable
 from admitone.kit.service import Handlers, TooEarly
@@ -145,13 +145,13 @@ async def replay(db: Database, letter: Letter) -> tuple[bool, str]:
         with suppress(*TRANSIENT):
             await _failed_again(db, letter.event_id, error)
         what = "can't be read" if isinstance(error, Unreadable) else "has failed again"
-        return False, f"{what} and stays parked: {printable(_first_line(told(error)))}"
+        return False, f"{what} and stays parked: {printable(_first_line(format_error(error)))}"
     return True, "is handled" if handled_now else "was handled before; it is parked no more"
 
 
 async def _failed_again(db: Database, event_id: UUID, error: Exception) -> None:
     async with db.transaction() as tx:
-        await tx.run("UPDATE parked SET error = $2, tries = tries + 1 WHERE event_id = $1", event_id, told(error))
+        await tx.run("UPDATE parked SET error = $2, tries = tries + 1 WHERE event_id = $1", event_id, format_error(error))
 
 
 async def drop(db: Database, letter: Letter, reason: str) -> bool:
@@ -171,7 +171,7 @@ async def drop(db: Database, letter: Letter, reason: str) -> bool:
         )
         envelope = _envelope(message) if message is not None else None
         if envelope is not None:
-            await note(envelope, tx)  # So that it is not handled either when the stream brings it once more.
+            await record_handled(envelope, tx)  # So that it is not handled either when the stream brings it once more.
     return message is not None
 
 

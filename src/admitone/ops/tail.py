@@ -22,8 +22,8 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from admitone.apidocs.markdown import NAMES
-from admitone.kit.delivery.bus import BUS_TROUBLE, REQUEST_TIMEOUT_SECONDS, STREAM, BusClosed
-from admitone.kit.delivery.pull import pulled
+from admitone.kit.delivery.bus import BUS_ERRORS, REQUEST_TIMEOUT_SECONDS, STREAM, BusClosed
+from admitone.kit.delivery.pull import pull_batches
 from admitone.kit.delivery.relay import STREAM_NOT_FOUND
 from admitone.kit.event import Message
 from admitone.kit.observe.log import printable
@@ -122,7 +122,7 @@ async def heard(url: str, pattern: str, from_beginning: bool, say: Callable[[str
                     say("The stream was made anew; what the services send again is shown again.")
                 made, waited_for = info.created, ""
                 position = min(position, info.state.last_seq)  # It may have lost its tail.
-                async with pulled(client, stream, _from(position + 1, pattern)) as batches:
+                async with pull_batches(client, stream, _from(position + 1, pattern)) as batches:
                     expected = 1
                     async for batch in batches:
                         for message in batch:
@@ -134,7 +134,7 @@ async def heard(url: str, pattern: str, from_beginning: bool, say: Callable[[str
             except nats.js.errors.NotFoundError as error:
                 if error.err_code == STREAM_NOT_FOUND:
                     waited_for = _say_once(say, waited_for, NO_STREAM)
-            except BUS_TROUBLE as error:
+            except BUS_ERRORS as error:
                 if client.is_closed:
                     raise BusClosed("The event bus has closed the connection for good; are the credentials right?") from error
                 if made is None:
@@ -198,7 +198,7 @@ async def _connected(url: str, say: Callable[[str], None]) -> AsyncIterator[Clie
         client.options["allow_reconnect"] = connected = True
         client.options["max_reconnect_attempts"] = -1
         yield client
-    except BUS_TROUBLE as error:
+    except BUS_ERRORS as error:
         if connected:
             raise
         where = urlsplit(url).netloc.rpartition("@")[2]

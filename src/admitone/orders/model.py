@@ -15,7 +15,7 @@ Reason = Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_f
 """Why an order was cancelled."""
 Refusal = Literal["taken", "sold", "another_price", "too_many_open", "withdrawn"]
 """Why an attempt to buy was told no."""
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 class OrderForm(Struct, rename="camel"):
@@ -47,6 +47,7 @@ class Order(Struct, frozen=True, kw_only=True):
     price_cents: int
     currency: str
     lock: int
+    """The fencing token of the order."""
     expires_at: datetime
     cancel_at: datetime
     extended: bool
@@ -58,17 +59,17 @@ class Order(Struct, frozen=True, kw_only=True):
     uncollected: bool
 
 
-class Chapter(Struct, frozen=True, kw_only=True):
-    """Something that orders said or was told about one order."""
+class HistoryEntry(Struct, frozen=True, kw_only=True):
+    """One event about an order, published or received by orders."""
 
     at: datetime
     event: str
     data: dict[str, Any]
     version: int
-    """Of the order, once this had happened."""
+    """The order's version after the event."""
 
 
-class Happening(Struct, frozen=True):
+class HistoryLine(Struct, frozen=True):
     """A line of an order's history, as its buyer may read it."""
 
     at: Moment

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from prometheus_client import Histogram
 
 from admitone.kit.data.db import TRANSIENT, Database
-from admitone.kit.observe.log import going_back_to, log
+from admitone.kit.observe.log import correlation_scope, log
 from admitone.payments import commands
 from admitone.payments.model import Charge, DueCharge
 from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, Standing
@@ -43,7 +43,7 @@ async def look(db: Database, gateway: Gateway, charge: Charge) -> None:
 
 async def _ask(db: Database, call: Callable[[Charge], Awaitable[Standing]], charge: Charge) -> Standing:
     """Whoever asks, what follows belongs to the story of the request that began the charge."""
-    with going_back_to(charge.correlation_id):
+    with correlation_scope(charge.correlation_id):
         standing = await _answer(call, charge)
         async with db.transaction() as tx:
             await commands.note(tx, charge, standing, tx.now)

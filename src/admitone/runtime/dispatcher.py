@@ -8,14 +8,14 @@ from typing import Any
 from admitone.apidocs.pages import Docs
 from admitone.kit.http.asgi import correlation_of, is_under, respond, with_correlation
 from admitone.kit.http.problem import NotFound
-from admitone.kit.observe.exposition import CONTENT_TYPE, Board
-from admitone.kit.observe.log import going_back_to
+from admitone.kit.observe.exposition import CONTENT_TYPE, Exposition
+from admitone.kit.observe.log import correlation_scope
 from admitone.kit.observe.metrics import REQUESTS
 from admitone.kit.service import Service
 from admitone.services import SERVICES
 
 DOCS = Docs(SERVICES)
-LONGEST_PATH = 1000
+MAX_PATH_LENGTH = 1000
 """Longer ones lead nowhere. Each app keeps the last thousand paths that it was asked for, whatever they were."""
 
 
@@ -25,7 +25,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self.apps: list[tuple[str, str, Any]] = []
         self.checks: dict[str, Callable[[], Any]] = {}
-        self.board = Board()
+        self.exposition = Exposition()
 
     def add(self, service: Service, app: Any) -> None:
         if service.routes:
@@ -51,7 +51,7 @@ class Dispatcher:
 
         request = correlation_of(scope)
         try:
-            with going_back_to(request):
+            with correlation_scope(request):
                 await app(scope, receive, with_correlation(watched_send, request))
         finally:
             REQUESTS.labels(name, scope["method"], status).observe(seconds)
@@ -66,7 +66,7 @@ class Dispatcher:
                 return "process", self._metrics
         if page := DOCS.at(path):
             return "process", page
-        if len(path) > LONGEST_PATH:
+        if len(path) > MAX_PATH_LENGTH:
             return "process", self._nothing_here
         for prefix, name, app in self.apps:
             if is_under(prefix, path):
@@ -82,7 +82,7 @@ class Dispatcher:
         await respond(send, 200 if ready else 503, {"ready": ready, "services": found})
 
     async def _metrics(self, _scope: Any, _receive: Any, send: Any) -> None:
-        await respond(send, 200, await self.board.text(), CONTENT_TYPE)
+        await respond(send, 200, await self.exposition.text(), CONTENT_TYPE)
 
     async def _nothing_here(self, _scope: Any, _receive: Any, send: Any) -> None:
         await respond(send, 404, NotFound().document(), "application/problem+json")

@@ -1,4 +1,4 @@
-"""A typed client of the other services' HTTP API: all that the pages know of the rest of the house."""
+"""A typed client of the other services' HTTP API. The pages know the other services only by it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 
 class Away(Exception):
-    """A part of the house does not answer."""
+    """Another service does not answer."""
 
 
 class Refused(Exception):
@@ -80,7 +80,7 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
         return max(0, int((self.expires_at - self.server_time).total_seconds()))
 
 
-class Happening(msgspec.Struct, frozen=True):
+class HistoryLine(msgspec.Struct, frozen=True):
     """A line of an order's history."""
 
     at: datetime
@@ -233,9 +233,9 @@ class Api:
     async def order(self, order_id: UUID) -> Order:
         return _read(await self._call("GET", f"/api/orders/{order_id}"), Order)
 
-    async def history(self, order_id: UUID) -> list[Happening]:
+    async def history(self, order_id: UUID) -> list[HistoryLine]:
         """What happened to an order so far, oldest first."""
-        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[Happening])
+        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[HistoryLine])
 
     async def extend(self, order_id: UUID) -> None:
         """More time to pay; a second time changes nothing."""
@@ -273,7 +273,7 @@ class Api:
         try:
             answer = await self._client.request(method, path, json=body, params=params, headers=headers)
         except httpx.TransportError as error:
-            log.warning("a service does not answer", path=path, error=repr(error))
+            log.warning("service_unavailable", message="a service does not answer", path=path, error=repr(error))
             raise Away(path) from error
         if answer.is_success:
             return answer
@@ -296,7 +296,7 @@ def _read(answer: httpx.Response, wanted: type[Item]) -> Item:
     try:
         return msgspec.json.decode(answer.content, type=wanted)
     except msgspec.DecodeError as error:
-        log.error("an answer can't be read", path=answer.url.path, error=str(error))
+        log.error("answer_unreadable", message="an answer can't be read", path=answer.url.path, error=str(error))
         raise Away(answer.url.path) from error
 
 

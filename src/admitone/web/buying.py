@@ -19,7 +19,7 @@ from admitone.web.visitor import Visitor
 
 REFRESH_SECONDS = 2
 EXTRAS_WITHIN_SECONDS = 2
-MOST_TRIES = 3
+MAX_TRIES = 3
 """How many cards may be declined before the order is cancelled."""
 
 
@@ -123,7 +123,7 @@ async def _order_page(
     attempts, history, note = await asyncio.gather(_attempts(api, order), _extra(api.history(order.id), []), _note(api, order))
     failed = [attempt for attempt in attempts if attempt.status == "failed"]
     under_way = next((attempt for attempt in attempts if attempt not in failed), None)
-    tries_left = MOST_TRIES - len(failed)
+    tries_left = MAX_TRIES - len(failed)
     payable = order.status == "awaiting:payment" and order.seconds_left > 0 and under_way is None and tries_left > 0
     waits_for_bank = order.status == "awaiting:payment" and under_way is not None and under_way.redirect_url is not None
     stripe_key = settings_of(request).stripe_publishable_key if payable else None

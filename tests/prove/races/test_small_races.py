@@ -69,14 +69,14 @@ async def test_without_its_unique_indexes_a_ticket_is_sold_again_and_again_altho
     orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await orders.db.pool.execute("DROP INDEX one_holding_order_per_ticket; ALTER TABLE orders DROP CONSTRAINT one_fencing_token_per_order")
-    reserve = order_rows.reserve
+    insert_order = order_rows.insert_order
 
     async def looks_before(tx: Tx, order_id: UUID, user_id: UUID, ticket_id: UUID, *rest: Any) -> Any:
         if await order_rows.holding_order(tx, ticket_id) is not None:
             return None
-        return await reserve(tx, order_id, user_id, ticket_id, *rest)
+        return await insert_order(tx, order_id, user_id, ticket_id, *rest)
 
-    monkeypatch.setattr(order_rows, "reserve", looks_before)
+    monkeypatch.setattr(order_rows, "insert_order", looks_before)
     assert "buyers have ticket" in (await hot(orders)).wrong[0]
 
 
@@ -106,7 +106,7 @@ async def test_nobody_has_more_open_orders_than_allowed(orders: OwnDatabase) -> 
 async def test_orders_that_do_not_wait_for_each_other_are_more_than_allowed(orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     async def at_the_same_time(_tx: Tx, _user_id: UUID) -> None: ...
 
-    monkeypatch.setattr(order_rows, "one_at_a_time", at_the_same_time)
+    monkeypatch.setattr(order_rows, "serialize_user", at_the_same_time)
     assert "may have 8" in (await open_orders(orders, nobody_listens, rounds=6)).wrong[0]
 
 

@@ -58,7 +58,7 @@ BUGS = (
         "Orders looks whether the ticket is free and then inserts; no unique index stands behind that.",
         (
             Edit(
-                f"{ORDERS}:reserve",
+                f"{ORDERS}:insert_order",
                 "WHERE ticket_id = $3 AND NOT withdrawn",
                 "WHERE NOT EXISTS (SELECT FROM orders WHERE ticket_id = $3 AND status NOT IN ('cancelled', 'refunded'))"
                 " AND ticket_id = $3 AND NOT withdrawn",
@@ -70,9 +70,9 @@ BUGS = (
         "token-drawn-apart",
         "The fencing token is drawn in a statement of its own before the order is inserted, and no index sees to it that it is new.",
         (
-            Edit(f"{ORDERS}:reserve", "1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4", "$10, $4"),
+            Edit(f"{ORDERS}:insert_order", "1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4", "$10, $4"),
             Edit(
-                f"{ORDERS}:reserve",
+                f"{ORDERS}:insert_order",
                 "        fee_basis_points,\n    )",
                 "        fee_basis_points,\n"
                 '        await tx.value("SELECT 1 + coalesce(max(lock), 0) FROM orders WHERE ticket_id = $1", ticket_id),\n    )',
@@ -101,7 +101,7 @@ BUGS = (
         (
             Edit(
                 "admitone.tickets.commands:unlock_ticket",
-                "await repository.remember_lock(tx, order.ticket_id, order.lock)",
+                "await repository.remember_fencing_token(tx, order.ticket_id, order.lock)",
                 "pass",
             ),
         ),
@@ -122,7 +122,7 @@ BUGS = (
         "Two requests of one buyer may be at it at once, and each counts the open orders without the other's.",
         (
             Edit(
-                f"{ORDERS}:one_at_a_time",
+                f"{ORDERS}:serialize_user",
                 'tx.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(user_id))',
                 'tx.run("SELECT $1::text", str(user_id))',
             ),
@@ -205,7 +205,7 @@ BUGS = (
     Bug(
         "no-version-on-tickets",
         "The copy that orders keeps of a ticket is whatever came last.",
-        (Edit(f"{ORDERS}:keep_newest", "WHERE copy.version < excluded.version", ""),),
+        (Edit(f"{ORDERS}:upsert_ticket_copy", "WHERE copy.version < excluded.version", ""),),
     ),
     Bug(
         "no-version-on-orders",
@@ -275,7 +275,7 @@ BUGS = (
     Bug(
         "mark-without-a-look",
         "The relay marks what it has published without a look whether the stream is still the one it knows.",
-        (Edit(f"{RELAY}.once", "if published and await self._look_after_stream():", "if published:"),),
+        (Edit(f"{RELAY}.once", "if published and await self._is_same_stream():", "if published:"),),
     ),
     Bug(
         "acknowledge-first",
@@ -294,10 +294,10 @@ BUGS = (
         (
             Edit(
                 "admitone.kit.delivery.inbox:handle",
-                "    if not await note(envelope, tx):",
+                "    if not await record_handled(envelope, tx):",
                 "    async with tx.connection.process.db.transaction() as apart:\n"
-                "        noted = await note(envelope, apart)\n"
-                "    if not noted:",
+                "        recorded = await record_handled(envelope, apart)\n"
+                "    if not recorded:",
             ),
         ),
     ),

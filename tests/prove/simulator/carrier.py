@@ -97,7 +97,7 @@ class Bus:
         self.process = process
         self.carrier = process.world.carrier
         self.service = process.node.name
-        self.age = 0
+        self.epoch = 0
         self.stream = self
 
     @property
@@ -143,7 +143,7 @@ class Bus:
         if not self.away:
             self.carrier.make()
 
-    def complain(self, error: Exception) -> None:
+    def report_error(self, error: Exception) -> None:
         pass
 
     def _reach(self) -> None:

@@ -18,9 +18,9 @@ from admitone.events import OrderEvent, OrderReserved
 from admitone.kit.data.db import TRANSIENT
 from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
-from admitone.kit.observe.log import going_back_to
+from admitone.kit.observe.log import correlation_scope
 from admitone.orders import routes as orders
-from admitone.orders.refusals import Tally
+from admitone.orders.refusals import RefusalCounter
 from admitone.payments import routes as payments
 from admitone.payments.commands import ask_for_refund
 from admitone.tickets import routes as tickets
@@ -250,12 +250,12 @@ class Clients:
             if route in (tickets.list_ticket, orders.create_order):
                 arguments["settings"] = self.world.settings
             if route is orders.create_order:
-                arguments["tally"] = Tally()
+                arguments["refusals"] = RefusalCounter()
             correlation = self.world.uuid()
             request.correlations.append(correlation)
             known = self._has_had_its_effect(request)
             try:
-                with going_back_to(correlation):
+                with correlation_scope(correlation):
                     status, answer = await self._answer(route, arguments)
             except Crash:
                 self.unclear.append(request)

@@ -45,9 +45,9 @@ COMMAND_SECONDS = 6.0
 
 
 class Signal:
-    """Wakes everybody who waits for the next time something happened in this process.
+    """Wakes all waiters of this process when it fires.
 
-    Take `next()` before looking at the state, and wait for it afterwards: so nothing that happens in between is missed.
+    Take `next()` before reading the state and wait for it afterwards, so that nothing in between is missed.
     """
 
     def __init__(self) -> None:
@@ -61,8 +61,8 @@ class Signal:
         self._event = asyncio.Event()
 
 
-async def happened(event: asyncio.Event, timeout_seconds: float) -> None:
-    """Wait for a signal, but no longer than that.
+async def wait_for_signal(event: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait until the signal fires or the timeout has passed.
 
     (asyncio.wait_for would forget a cancellation that comes with the signal: a loop could not be ended.)
     """
@@ -154,9 +154,9 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
-        """All of it or nothing, at READ COMMITTED: rules hang on constraints and guarded statements, not on isolation."""
+        """A transaction at READ COMMITTED: rules depend on constraints and guarded statements, not on isolation."""
         async with self._connection() as connection, connection.transaction():
-            with _given_up_in_time(connection):
+            with _terminate_on_timeout(connection):
                 tx = Tx(connection, self.service, await self.clock(connection))
                 yield tx
         if tx.emitted:
@@ -165,17 +165,17 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[Tx]:
-        """For a look without a change: no transaction, nobody is woken."""
+        """For reading only: no transaction, and no signal fires afterwards."""
         async with self._connection() as connection:
-            with _given_up_in_time(connection):
+            with _terminate_on_timeout(connection):
                 yield Tx(connection, self.service, await self.clock(connection))
 
     async def answers(self, seconds: float) -> bool:
-        """Whether there is a connection that works; to find out takes three times as long at most."""
+        """Whether the database answers; finding out takes at most three times `seconds`."""
         try:
             connection = await self.pool.acquire(timeout=seconds)
             try:
-                with _given_up_in_time(connection):
+                with _terminate_on_timeout(connection):
                     await connection.fetchval("SELECT 1", timeout=seconds)
             finally:
                 await self.pool.release(connection, timeout=seconds)
@@ -196,8 +196,8 @@ class Database:
 
 
 @contextlib.contextmanager
-def _given_up_in_time(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> Iterator[None]:
-    """A server that has stopped answering is not asked to undo anything: that would wait as long again."""
+def _terminate_on_timeout(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> Iterator[None]:
+    """Close the connection after a timeout, without a rollback: a server that does not answer would not answer that either."""
     try:
         yield
     except TimeoutError:

@@ -12,7 +12,7 @@ from admitone.runtime.data_folder import settings_of_run
 
 
 async def examine(settings: Settings) -> list[Line]:
-    """Every line about the system that runs in the data folder, or where the settings say. Raises EngineTrouble where none does."""
+    """Every line about the system that runs in the data folder, or where the settings say. Raises EngineError where none does."""
     embedded = settings.database_url is None and not settings.own_database_urls
     if embedded:
         settings = settings_of_run(settings)

@@ -162,7 +162,7 @@ def _figures(service: str, database: Database) -> Iterator[Line]:
         "orders": ("overdue_orders",),
         "charges": ("unsettled_charges", "charges_in_doubt"),
     }
-    own = {figure.name for each in SERVICES if each.name == service for figure in each.figures}
+    own = {figure.name for each in SERVICES if each.name == service for figure in each.gauges}
     for check, names in wanted.items():
         if check in ("timers", "orders", "charges") and names[0] not in own:
             continue

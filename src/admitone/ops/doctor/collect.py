@@ -17,7 +17,7 @@ from admitone.config import Settings, WrongSettings
 from admitone.kit.data.migrations import MigrationStatus
 from admitone.kit.data.migrations import status as migration_status
 from admitone.kit.delivery.bus import STREAM
-from admitone.kit.observe.gauges import OF_A_DATABASE, Figures, looking, read
+from admitone.kit.observe.gauges import DATABASE_GAUGES, GaugeValues, read, read_only_tx
 from admitone.kit.service import Service
 from admitone.payments import ledger
 from admitone.services import SERVICES
@@ -41,7 +41,7 @@ class Database:
     """Why it can't be asked."""
     version: str = ""
     migrations: MigrationStatus | None = None
-    figures: Figures = field(default_factory=dict)
+    figures: GaugeValues = field(default_factory=dict)
     unlike: int | None = None
     """For payments: how many charges the ledger has booked other than they stand."""
 
@@ -103,10 +103,10 @@ async def _database(settings: Settings, service: Service) -> Database:
     url = settings.database_url_of(service.name)
     found = Database(server_of(url))
     try:
-        async with looking(service.name, url, DATABASE_SECONDS) as tx:
+        async with read_only_tx(service.name, url, DATABASE_SECONDS) as tx:
             found.version = str(await tx.value("SHOW server_version")).partition(" ")[0]
             found.migrations = await migration_status(tx.connection, service.name)
-            found.figures = await read(tx, (*OF_A_DATABASE, *service.figures))
+            found.figures = await read(tx, (*DATABASE_GAUGES, *service.gauges))
             if service.name == "payments" and "unsettled_charges" in found.figures:
                 found.unlike = len(await ledger.unlike_charges(tx))
     except Exception as error:

@@ -36,7 +36,7 @@ async def verify(
 ) -> Report:
     """What is found, at rest if it comes to rest within that time; then it is published, if there is a command to name there.
 
-    `say` is told what a person has to know meanwhile, `note` how far we are. Raises EngineTrouble, WrongSettings.
+    `say` is told what a person has to know meanwhile, `note` how far we are. Raises EngineError, WrongSettings.
     """
     async with engines_of(settings, say) as reachable:
         deadline = asyncio.get_running_loop().time() + wait_seconds

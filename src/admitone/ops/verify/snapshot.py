@@ -22,13 +22,13 @@ from admitone.config import SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, Settings, 
 from admitone.kit.data.clock import database_clock
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.migrations import status as migration_status
-from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM
-from admitone.kit.delivery.pull import pulled
+from admitone.kit.delivery.bus import BUS_ERRORS, STREAM
+from admitone.kit.delivery.pull import pull_batches
 from admitone.kit.delivery.relay import LOCK
 from admitone.kit.event import CATALOGUE
 from admitone.kit.observe.gauges import waiting
 from admitone.ops.verify.report import Aside, UnderWay
-from admitone.runtime.data_folder import EngineTrouble, only_run_in, settings_of_run
+from admitone.runtime.data_folder import EngineError, only_run_in, settings_of_run
 from admitone.runtime.engines import Engines
 
 BATCH = 1000
@@ -119,14 +119,14 @@ def keep_record(event: str) -> Sequence[str]:
 async def engines_of(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[Settings]:
     """The settings of the system that runs; of one that is stopped, with its engines running for as long as the block does.
 
-    Raises EngineTrouble where there is neither.
+    Raises EngineError where there is neither.
     """
     if settings.database_url is not None or settings.own_database_urls:
         yield settings
         return
     try:
         running = settings_of_run(settings)
-    except EngineTrouble:
+    except EngineError:
         if not (settings.data / "postgres" / "data").exists():
             raise
     else:
@@ -145,7 +145,7 @@ async def engines_of(settings: Settings, say: Callable[[str], None]) -> AsyncIte
 
 @contextlib.asynccontextmanager
 async def gathered(settings: Settings, note: Callable[[str], None]) -> AsyncIterator[Evidence]:
-    """The evidence of this moment. Raises WrongSettings, EngineTrouble, and what asyncpg raises for a database that is away.
+    """The evidence of this moment. Raises WrongSettings, EngineError, and what asyncpg raises for a database that is away.
 
     First the stream is asked where it is, then all snapshots are taken: so each of them has what the stream had, and more.
     """
@@ -229,8 +229,8 @@ async def _bus(settings: Settings) -> AsyncIterator[Client]:
 
     try:
         await client.connect(url, name="admitone verify", connect_timeout=3, allow_reconnect=False, error_cb=nothing)
-    except BUS_TROUBLE as error:
-        raise EngineTrouble("The event bus can't be reached, so what is in the stream can't be checked.") from error
+    except BUS_ERRORS as error:
+        raise EngineError("The event bus can't be reached, so what is in the stream can't be checked.") from error
     try:
         yield client
     finally:
@@ -262,7 +262,7 @@ async def _messages(client: Client, stream: JetStreamContext) -> AsyncIterator[S
         deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=30.0, filter_subject="events.>"
     )
     expected = 1
-    async with pulled(client, stream, config) as batches:
+    async with pull_batches(client, stream, config) as batches:
         async for batch in batches:
             for message in batch:
                 number = message.metadata.sequence

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from admitone.kit.data.db import TRANSIENT, Database, Tx, happened
+from admitone.kit.data.db import TRANSIENT, Database, Tx, wait_for_signal
 from admitone.kit.observe.log import log
 from admitone.payments.processors.test import faults
 
@@ -74,7 +74,7 @@ async def _send_for_ever(gateway: "TestGateway", client: httpx.AsyncClient, addr
             await asyncio.gather(*(_send(gateway, client, address, webhook) for webhook in await _take(gateway.books)))
         except TRANSIENT as error:
             log.debug("the test processor's messages are sent as soon as its books are back", error=repr(error))
-        await happened(committed, 1.0)
+        await wait_for_signal(committed, 1.0)
 
 
 async def _take(books: Database) -> list[Webhook]:
