@@ -1,4 +1,4 @@
-"""An OpenAPI document for each service, made from what its routes say of themselves (kit/documented.py) and from their signatures."""
+"""An OpenAPI document for each service, made from its routes' declarations (kit/http/documented.py) and signatures."""
 
 import inspect
 import sys
@@ -69,12 +69,12 @@ class Operation:
     handler: HTTPRouteHandler
 
     @property
-    def told(self) -> Documented:
-        """What the route says of itself. Raises LookupError for one that says nothing."""
-        told = self.handler.opt.get("documented")
-        if not isinstance(told, Documented) or not inspect.getdoc(self.function):
+    def documented(self) -> Documented:
+        """The route's declaration. Raises LookupError for a route without one."""
+        declared = self.handler.opt.get("documented")
+        if not isinstance(declared, Documented) or not inspect.getdoc(self.function):
             raise LookupError(f"{self.function.__module__}.{self.function.__name__}: it has no @documented, or no docstring")
-        return told
+        return declared
 
     @property
     def function(self) -> Any:
@@ -85,12 +85,12 @@ class Operation:
         return any(refusal.status == HTTPStatus.UNAUTHORIZED for refusal in self.refusals())
 
     @property
-    def looks_at_session(self) -> bool:
+    def reads_session(self) -> bool:
         return not {"visitor", "user", "verifier"}.isdisjoint(inspect.signature(self.function).parameters)
 
     def refusals(self) -> list[type[Problem]]:
-        """Every no that it has: those it names, and those that follow from what it takes."""
-        told = self.told
+        """All its refusals: those it declares, and those that follow from its parameters."""
+        told = self.documented
         found: list[type[Problem]] = list(told.refuses)
         if "user" in inspect.signature(self.function).parameters:
             found.append(NotSignedIn)
@@ -114,7 +114,7 @@ def is_form(body: Any) -> bool:
 
 
 def operations(service: Service) -> Iterator[Operation]:
-    """All that a service can be asked."""
+    """The operations of a service's routes."""
     routes = [route for route in Router(path=service.prefix, route_handlers=list(service.routes)).routes if isinstance(route, HTTPRoute)]
     for route in sorted(routes, key=lambda route: route.path):
         parameters = {part.name: part.type for part in route.path_components if not isinstance(part, str)}
@@ -128,7 +128,7 @@ def operations(service: Service) -> Iterator[Operation]:
 
 
 def document(service: Service) -> Json:
-    """The whole document of one service. Raises LookupError for a route that says nothing of itself."""
+    """The OpenAPI document of one service. Raises LookupError for a route without a declaration."""
     schemas = _Schemas()
     paths: dict[str, Json] = {}
     for operation in operations(service):
@@ -156,13 +156,13 @@ def document(service: Service) -> Json:
 
 
 def _operation(operation: Operation, schemas: "_Schemas") -> Json:
-    told = operation.told
+    told = operation.documented
     summary, _, more = (inspect.getdoc(operation.function) or "").partition("\n\n")
     found: Json = {
         "operationId": camel(operation.function.__name__ + _ending(operation)),
         "tags": [operation.service.name],
         "summary": " ".join(summary.split()),
-        "security": EITHER_COOKIE if operation.needs_session else [{}, *EITHER_COOKIE] if operation.looks_at_session else [],
+        "security": EITHER_COOKIE if operation.needs_session else [{}, *EITHER_COOKIE] if operation.reads_session else [],
         "responses": _answers(operation, schemas) | _refusals(operation, schemas),
     }
     if more:
@@ -181,7 +181,7 @@ def _ending(operation: Operation) -> str:
 
 
 def _parameters(operation: Operation, schemas: "_Schemas") -> list[Json]:
-    told = operation.told
+    told = operation.documented
     found: list[Json] = [
         {"name": name, "in": "path", "required": True, "schema": schemas.of(kind)} for name, kind in operation.path_parameters.items()
     ]
@@ -202,7 +202,7 @@ def _parameters(operation: Operation, schemas: "_Schemas") -> list[Json]:
 
 
 def _answers(operation: Operation, schemas: "_Schemas") -> Json:
-    told = operation.told
+    told = operation.documented
     found: Json = {}
     for status, body in told.answers.items():
         answer: Json = {"description": HTTPStatus(status).phrase}

@@ -1,4 +1,4 @@
-"""What there is to be said about events, read off the code: docstrings, fields, who says what and who does what about it."""
+"""Everything about the events that the documents show, read from the code: docstrings, fields, owners and consumers."""
 
 import ast
 import inspect

@@ -14,7 +14,7 @@ FAILURE_WINDOW = timedelta(minutes=15)
 
 
 async def sign_up(tx: Tx, email: str, password_hash: str, now: datetime) -> Session:
-    """A new user, signed in. Raises EmailTaken."""
+    """Create a user and a session for them. Raises EmailTaken."""
     user = await repository.insert_user(tx, User(user_id=uuid4(), version=1, email=email, password_hash=password_hash, created_at=now))
     if user is None:
         raise EmailTaken
@@ -30,8 +30,8 @@ async def begin_sign_in(tx: Tx, email: str, now: datetime) -> User | None:
 
 
 async def sign_in(tx: Tx, user: User, now: datetime) -> Session:
-    """The password was right: the tries are forgotten, a session begins."""
-    await repository.forget_tries(tx, user.email)
+    """Clear the failed tries and open a session, after the password was right."""
+    await repository.clear_tries(tx, user.email)
     return await open_session(tx, user, now)
 
 
@@ -42,7 +42,7 @@ async def open_session(tx: Tx, user: User, now: datetime) -> Session:
 
 
 async def refresh(tx: Tx, session_id: UUID, now: datetime) -> Session:
-    """The session, while it lives. Raises SessionOver."""
+    """The session, with its user as they are today. Raises SessionOver when it has ended."""
     session = await repository.live_session(tx, session_id, now)
     if session is None:
         raise SessionOver

@@ -57,7 +57,7 @@ def settings_of_run(settings: Settings) -> Settings:
 
 
 def with_keys(settings: Settings, folder: Path) -> Settings:
-    """On a laptop the key that signs sessions is made once, and lies in the data folder."""
+    """The settings with a signing key: unless one is set, it is created once in the data folder."""
     key_file = settings.signing_key_file or folder / "signing-key.pem"
     if not key_file.exists():
         make_key(key_file)
@@ -72,7 +72,7 @@ def passwords_in(file: Path) -> dict[str, str]:
 
 
 def write_secret(file: Path, text: str) -> None:
-    """A file that only we can read, whole or not at all."""
+    """Write a file that only its owner can read, atomically."""
     new = file.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:

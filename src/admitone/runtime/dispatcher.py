@@ -1,4 +1,4 @@
-"""Gives each request of a process to the service whose path it is, or answers for the process itself."""
+"""Routes each request of a process to a service, or answers for the process itself: health, readiness, metrics, docs."""
 
 import asyncio
 import time
@@ -16,11 +16,11 @@ from admitone.services import SERVICES
 
 DOCS = Docs(SERVICES)
 MAX_PATH_LENGTH = 1000
-"""Longer ones lead nowhere. Each app keeps the last thousand paths that it was asked for, whatever they were."""
+"""Longer paths get a 404. Litestar caches the last thousand paths of each app, whatever they are."""
 
 
 class Dispatcher:
-    """Gives each request to the service whose prefix its path has. Nothing is stripped, just as with an ingress."""
+    """Routes each request to the service with its path's prefix. The prefix is not stripped, as with an ingress."""
 
     def __init__(self) -> None:
         self.apps: list[tuple[str, str, Any]] = []
@@ -42,7 +42,7 @@ class Dispatcher:
         if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
             scope["method"] = "GET"
 
-        async def watched_send(message: Any) -> None:
+        async def timed_send(message: Any) -> None:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -52,7 +52,7 @@ class Dispatcher:
         request = correlation_of(scope)
         try:
             with correlation_scope(request):
-                await app(scope, receive, with_correlation(watched_send, request))
+                await app(scope, receive, with_correlation(timed_send, request))
         finally:
             REQUESTS.labels(name, scope["method"], status).observe(seconds)
 

@@ -36,9 +36,9 @@ LEFTOVER_SECONDS = 20
 class Engines:
     """PostgreSQL and NATS for one data folder. Start them from the main thread: they die with the thread that began them."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None], durable: bool = True) -> None:
+    def __init__(self, folder: Path, report: Callable[[str], None], durable: bool = True) -> None:
         self.folder = folder.resolve()
-        self.say = say
+        self.report = report
         self.durable = durable
         self.account: Account | None = None
         self.postgres: subprocess.Popen[bytes] | None = None
@@ -114,7 +114,7 @@ class Engines:
                 break
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 if time.monotonic() - started > 1 and not announced:
-                    self.say("PostgreSQL is recovering what the last run left ...")
+                    self.report("PostgreSQL is recovering what the last run left ...")
                     announced = True
                 if time.monotonic() - started > RECOVERY_SECONDS:
                     raise EngineError(f"PostgreSQL does not answer; see {self.folder}/log/postgres.log.") from None
@@ -154,7 +154,7 @@ class Engines:
 
     def _create_cluster(self) -> None:
         """The new cluster gets its name only when it is whole, so that an interrupted first start leaves nothing behind."""
-        self.say("Preparing the database, once ...")
+        self.report("Preparing the database, once ...")
         new = self.folder / "postgres" / "new"
         shutil.rmtree(new, ignore_errors=True)
         password_file = self.folder / "postgres" / "password"
@@ -239,13 +239,13 @@ class Engines:
 
 
 @contextlib.asynccontextmanager
-async def with_engines(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[Settings]:
+async def with_engines(settings: Settings, report: Callable[[str], None]) -> AsyncIterator[Settings]:
     """The settings, with embedded engines and keys for whatever they don't name."""
     engines = None
     folder = settings.data.resolve()
     try:
         if settings.database_url is None or settings.nats_url is None:
-            engines = Engines(folder, say)
+            engines = Engines(folder, report)
             engines.start()
             await engines.ready()
             settings = replace(

@@ -30,7 +30,7 @@ class Away(Exception):
 
 
 class Refused(Exception):
-    """The API said no, and why."""
+    """A refusal of the API, with its reason."""
 
     def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]]) -> None:
         super().__init__(f"{status} {kind}: {detail}")
@@ -136,7 +136,7 @@ class Proof(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def attempts(self) -> int:
-        """To buy."""
+        """All attempts to buy: orders and refusals."""
         return self.orders + self.refusals
 
 
@@ -249,7 +249,7 @@ class Api:
         await self._call("DELETE", f"/api/orders/{order_id}")
 
     async def pay(self, order_id: UUID, token: str, key: str) -> None:
-        """Begin a payment; how it stands, `payments` says."""
+        """Begin a payment; `payments` returns its state."""
         await self._call("POST", "/api/payments", {"orderId": str(order_id), "token": token}, key=key)
 
     async def payments(self, order_id: UUID) -> list[Attempt]:
@@ -312,7 +312,7 @@ def _session(answer: httpx.Response) -> str:
 
 
 def _at(ticket: Ticket, answer: httpx.Response) -> Ticket:
-    """The ticket with the time at which it was so."""
+    """The ticket with the time of the answer, by the answering server's clock."""
     return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=clock_of(answer) or datetime.now(UTC))
 
 

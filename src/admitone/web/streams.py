@@ -17,7 +17,7 @@ from admitone.kit.http.app import AnyRequest, read_query
 from admitone.kit.http.session import User, Verifier, cookie_name
 from admitone.web.api import Ticket
 from admitone.web.changes import Change, LiveChanges
-from admitone.web.render import HEADERS, part
+from admitone.web.render import HEADERS, render_fragment
 
 HEARTBEAT_SECONDS = 15.0
 """A page that receives nothing for much longer connects again: its connection is dead, also if the browser has not noticed."""
@@ -111,7 +111,7 @@ def own_order(change: Change, user: User | None) -> bytes | None:
 
 def card(change: Change) -> bytes:
     """The ticket's card, for a list whose filter it matches."""
-    return message("card", change.cursor, part("card.html", ticket=change.ticket))
+    return message("card", change.cursor, render_fragment("card.html", ticket=change.ticket))
 
 
 def gone(change: Change) -> bytes:
@@ -122,12 +122,12 @@ def gone(change: Change) -> bytes:
 
 def anonymous_page(change: Change) -> bytes:
     """The ticket's part of its page, for a visitor who is not signed in."""
-    return message("ticket", change.cursor, part("ticket_part.html", ticket=change.ticket, signed_in=False))
+    return message("ticket", change.cursor, render_fragment("ticket_part.html", ticket=change.ticket, signed_in=False))
 
 
 def signed_in_page(change: Change) -> bytes:
     """The ticket's part of its page, for a signed-in user who is neither its seller nor its buyer."""
-    return message("ticket", change.cursor, part("ticket_part.html", ticket=change.ticket, signed_in=True))
+    return message("ticket", change.cursor, render_fragment("ticket_part.html", ticket=change.ticket, signed_in=True))
 
 
 def ask_to_reload(cursor: str, within_ms: int = 0) -> bytes:

@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL, and what each of them is taught first."""
+"""A connection to PostgreSQL, and the type codecs that each one needs."""
 
 from typing import TYPE_CHECKING
 

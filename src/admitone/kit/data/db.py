@@ -1,4 +1,4 @@
-"""A service's database, and one transaction on it: rows change and events are said together, or neither."""
+"""A service's database, and a transaction that changes rows and writes events to the outbox together."""
 
 import asyncio
 import contextlib
@@ -35,13 +35,13 @@ TRANSIENT = (
     asyncpg.CannotConnectNowError,
     asyncpg.InvalidCachedStatementError,  # A table has changed since; asyncpg has dropped its cached statements by now.
 )
-"""What an engine says when it is away or busy: the same thing may work in a moment."""
+"""Errors of an engine that is unavailable or busy: the same call may succeed when it is retried."""
 
 
 ACQUIRE_SECONDS = 8.0
-"""Long enough for a dogpile: thousands wait for a few connections, and each is to be told no, not to come back later."""
+"""Long enough when thousands wait for a few connections: each is to get an answer, not a 503."""
 COMMAND_SECONDS = 6.0
-"""Longer than the server's own limit of 5 s: only a server that is not there at all is given up."""
+"""Longer than the server's statement_timeout of 5 s: only a server that does not respond at all runs into it."""
 
 
 class Signal:
@@ -119,7 +119,7 @@ class Tx:
         return int(count) if count.isdigit() else 0
 
     async def emit(self, event: Event) -> None:
-        """Say what happened. It leaves for the stream after this transaction has committed, and only then.
+        """Write an event to the outbox. The relay publishes it after this transaction has committed.
 
         Raises PermissionError for an event that another service owns.
         """

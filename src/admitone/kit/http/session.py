@@ -68,7 +68,7 @@ class Verifier:
         return user
 
     def signed_by_us(self, token: str) -> User | None:
-        """The same, also for a token that has ended: what a session is renewed with."""
+        """The user of a token with our signature, also if it has expired: a session is renewed with it."""
         try:
             key = self._keys[jwt.get_unverified_header(token)["kid"]]
             claims = jwt.decode(
