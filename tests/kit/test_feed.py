@@ -87,7 +87,7 @@ async def test_a_consumer_that_was_lost_is_made_anew_where_we_were(here: Exchang
         assert heard == [BEGUN, "one", "two"]
 
 
-async def test_after_a_stream_that_was_made_anew_or_lost_its_tail_it_is_said_that_something_may_be_missing(here: Exchange) -> None:
+async def test_the_feed_yields_none_after_the_stream_was_reset_or_lost_its_tail(here: Exchange) -> None:
     async with listening(here) as heard:
         for title in ("one", "two", "three"):
             await here.sends(ticket_created(title=title, ticket_id=uuid4()))

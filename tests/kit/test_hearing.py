@@ -230,7 +230,7 @@ async def test_what_a_handler_says_goes_back_to_the_event_and_its_request(here: 
     ]
 
 
-async def test_what_is_logged_of_an_event_has_its_own_request_and_never_that_of_the_one_before(here: Exchange) -> None:
+async def test_a_log_line_about_an_event_has_its_own_correlation_id(here: Exchange) -> None:
     requests = [uuid4(), uuid4()]
     listener = Listener(bad=[ValueError("among others"), ValueError("by itself")])
     await here.sends(ticket("good"), correlation_id=requests[0])

@@ -146,7 +146,7 @@ async def test_a_whole_stream_has_nothing_to_be_repaired(here: Exchange) -> None
 @pytest.mark.parametrize(
     ("said", "lost", "foreign"), [(12, 1, 0), (12, 5, 0), (12, 12, 0), (12, 1, 1), (12, 3, 2), (12, 5, 20), (12, 12, 12), (1, 1, 1)]
 )
-async def test_what_the_stream_has_lost_is_published_again_also_when_others_have_taken_its_numbers(
+async def test_lost_events_are_published_again_even_if_others_took_their_numbers(
     here: Exchange, said: int, lost: int, foreign: int
 ) -> None:
     everything = await here.emits(*orders(said))

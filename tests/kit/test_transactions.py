@@ -142,7 +142,7 @@ async def test_a_loop_that_is_ended_at_the_moment_of_a_signal_ends() -> None:
         await waiting
 
 
-async def test_a_connection_that_the_server_ends_is_an_engine_that_is_away_whenever_that_is_noticed(own: OwnDatabase) -> None:
+async def test_a_connection_that_the_server_closes_counts_as_transient(own: OwnDatabase) -> None:
     """A moment earlier or later it is another error: each of them turns up in so many tries."""
 
     async def asks_on(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

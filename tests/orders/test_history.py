@@ -90,7 +90,7 @@ async def test_a_sale_that_was_undone_unpaid_reads_so_whatever_was_heard_first(s
             assert await scene.tells() == [CLICKED, LOCKED, APPROVED, NOT_TAKEN, UNDONE], arrival
 
 
-async def test_each_declined_card_is_told_once_and_before_the_end_that_the_last_one_brought(scene: Scene) -> None:
+async def test_each_decline_is_in_the_history_once_and_before_the_cancellation(scene: Scene) -> None:
     tries = [payment_failed(number, order_id=scene.order_id, charge_id=uuid4()) for number in (1, 2, 3)]
     await scene.it.hears(tries[1], tries[0], tries[1], tries[2], tries[2])
     ended = "Cancelled: the payment failed 3 times."

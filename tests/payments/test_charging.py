@@ -214,7 +214,7 @@ async def test_a_charge_that_has_ended_is_not_brought_back(rehearse: Rehearse) -
         ]
 
 
-async def test_an_approval_that_the_bank_takes_back_fails_no_charge_whose_order_may_be_completing(rehearse: Rehearse) -> None:
+async def test_a_withdrawn_authorization_fails_no_charge_that_may_be_completing(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)

@@ -26,7 +26,7 @@ async def ann_bob_and_a_stranger(house: House) -> AsyncIterator[tuple[Browser, B
         yield ann, bob, stranger
 
 
-async def test_an_open_list_is_told_of_a_new_ticket_a_lock_an_unlock_a_price_and_a_withdrawal(house: House) -> None:
+async def test_an_open_list_receives_every_kind_of_change(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), watching(stranger, "/") as it:
         ticket = await ann.sell("Live in row A", "20")
         heard = await it.hears_of(ticket)
@@ -173,7 +173,7 @@ async def test_while_the_bus_is_frozen_pages_go_on_and_afterwards_all_is_told(ow
             assert "Somebody is paying" in (await it.hears()).data
 
 
-async def test_through_the_gateway_a_stream_ends_with_its_reader_and_a_page_whose_server_was_restarted_asks_again(own_house: House) -> None:
+async def test_streams_through_the_gateway_end_with_their_reader_and_survive_a_restart(own_house: House) -> None:
     await own_house.start_six()
     async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
         ticket = await ann.sell("Row H", "20")

@@ -377,7 +377,7 @@ async def test_without_a_key_no_page_has_a_script_but_ours() -> None:
     assert (await house.browser.get(PAGE)).headers["content-security-policy"] == POLICY
 
 
-async def test_the_content_security_policy_is_opened_for_stripe_only_where_a_card_is_entered() -> None:
+async def test_the_policy_allows_stripe_only_where_a_card_is_entered() -> None:
     house = House(stripe_key=TEST_KEY)
     for answer in (await house.browser.get(PAGE), await house.browser.post(f"{PAGE}/payment", data={"card": ""})):
         policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
@@ -424,7 +424,7 @@ async def test_an_order_of_an_older_house_is_read_all_the_same() -> None:
     assert "your payment is being confirmed" in await house.page()
 
 
-async def test_the_note_is_asked_for_where_it_was_bought_and_the_page_does_without_one_that_cannot_be_had() -> None:
+async def test_the_page_of_a_paid_order_shows_its_note_or_does_without() -> None:
     for status in ("created", "awaiting:payment", "cancelled", "refunded"):
         house = House(status, paid=status == "refunded")
         assert "From the seller" not in await house.page()

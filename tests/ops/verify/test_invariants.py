@@ -274,7 +274,7 @@ async def test_what_the_stream_has_lost_of_its_end_is_under_way(market: Market) 
     assert report.under_way.unpublished["payments"] == 2
 
 
-async def test_what_was_said_while_the_snapshots_were_taken_is_under_way_though_it_was_heard(market: Market) -> None:
+async def test_events_published_during_the_snapshots_count_as_under_way(market: Market) -> None:
     """Some of them may be younger than others: what they differ in is no violation."""
     await market.run("payments", "UPDATE outbox SET seq = seq + 1000 WHERE event = 'PaymentRefunded'")
     market.stream = [message for message in market.stream if "Refunded" not in message.subject or "orders" in message.subject]
@@ -307,7 +307,7 @@ async def test_a_message_that_is_sent_twice_is_no_violation(market: Market) -> N
     assert (report.exit_code, i7.counted["sent twice"]) == (0, 1)
 
 
-async def test_what_was_said_and_is_not_published_yet_is_under_way_and_nothing_is_said_of_what_needs_rest(market: Market) -> None:
+async def test_unpublished_events_are_under_way_and_rest_checks_are_skipped(market: Market) -> None:
     await market.run("orders", "UPDATE outbox SET seq = NULL, published_at = NULL WHERE " + LOG_OF_SOLD)
     await market.run("payments", "UPDATE order_copies SET version = 1 WHERE order_id = '{sold}'")  # It will hear of the rest.
     market.stream = [
@@ -336,7 +336,7 @@ async def test_what_is_broken_is_said_also_while_other_things_are_under_way(mark
     assert "Not at rest yet either: 1 event under way (orders hears 1)." in tell(report)[-1]
 
 
-async def test_a_payment_that_is_not_at_its_end_is_under_way_until_payments_has_forgotten_it(market: Market) -> None:
+async def test_an_unsettled_payment_is_under_way_until_payments_gives_up(market: Market) -> None:
     approved = "UPDATE charges SET status = 'authorized', failure = NULL WHERE charge_id = '{voided}'"
     await market.run("payments", approved)
     report = await market.check()
@@ -346,7 +346,7 @@ async def test_a_payment_that_is_not_at_its_end_is_under_way_until_payments_has_
     assert "and neither taken nor given back since" in (await market.line("I2")).rows[0]
 
 
-async def test_an_order_whose_time_is_over_is_under_way_and_broken_once_orders_had_a_minute(market: Market) -> None:
+async def test_an_overdue_order_is_under_way_for_a_minute_and_broken_afterwards(market: Market) -> None:
     market.now += timedelta(hours=1)
     report = await market.check()
     assert (report.exit_code, report.under_way.sentence()) == (2, "1 order or timers whose time is over")

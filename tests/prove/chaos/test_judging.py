@@ -96,7 +96,7 @@ def test_a_history_in_which_all_is_well_is_not_complained_about(scene: Scene) ->
     assert scene.violations() == []
 
 
-def test_a_ticket_that_two_orders_have_at_once_by_what_their_buyers_were_told_is_found(scene: Scene) -> None:
+def test_the_judge_finds_a_ticket_that_two_buyers_were_told_is_theirs(scene: Scene) -> None:
     scene.buys("1", BOB, 10)
     scene.buys("2", EVE, 20)
     scene.cancels("1", BOB, 30)

@@ -65,9 +65,7 @@ async def test_one_of_many_has_the_ticket(orders: OwnDatabase) -> None:
     assert (await hot(orders)).wrong == []
 
 
-async def test_without_its_unique_indexes_a_ticket_is_sold_again_and_again_although_somebody_looks_before(
-    orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_its_unique_indexes_a_ticket_is_sold_several_times(orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     await orders.db.pool.execute("DROP INDEX one_holding_order_per_ticket; ALTER TABLE orders DROP CONSTRAINT one_fencing_token_per_order")
     insert_order = order_rows.insert_order
 
