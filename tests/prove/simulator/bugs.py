@@ -225,7 +225,7 @@ BUGS = (
             Edit(
                 "admitone.kit.data.db:Tx.emit",
                 "self.emitted = True",
-                "self.emitted = True\n    from simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
+                "self.emitted = True\n    from prove.simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
             ),
         ),
     ),
@@ -374,7 +374,7 @@ BUGS = (
         (
             Edit(
                 "admitone.payments.settlement:bring_on",
-                'trouble = str(unknown) or "no answer"',
+                'last_error = str(unknown) or "no answer"',
                 "async with db.transaction() as tx:\n"
                 '            await commands.note_failed(tx, charge.charge_id, "no_answer", tx.now)\n'
                 "        return True",
