@@ -308,4 +308,6 @@ async def test_the_api_is_asked_directly_whatever_proxy_the_environment_names(ho
 async def test_a_form_with_too_many_fields_is_refused(house: House) -> None:
     async with visitor(house.url) as browser:
         form = {f"field{number}": "x" for number in range(100)}
-        assert (await browser.client.post("/signin", data=form)).status_code == 400
+        answer = await browser.client.post("/signin", data=form)
+        assert answer.status_code == 400
+        assert "This form can" in answer.text

@@ -278,6 +278,11 @@ BUGS = (
         (Edit(f"{RELAY}.once", "if published and await self._is_same_stream():", "if published:"),),
     ),
     Bug(
+        "no-break",
+        "The relay goes on with its batch after the stream was renewed, and marks what it has lost.",
+        (Edit(f"{RELAY}.once", "if self._repaired_epoch != self.bus.epoch:\n                break", "if False:\n                break"),),
+    ),
+    Bug(
         "acknowledge-first",
         "A message is acknowledged, and handled then.",
         (
