@@ -3,8 +3,8 @@
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
 # make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up` (a minute)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
-# make outside  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
-# make prove  all that shows that no ticket is sold twice: simulate, planted bugs, faults, races, outside, chaos (a quarter of an hour)
+# make fuzz  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
+# make prove  all that shows that no ticket is sold twice: simulate, planted bugs, faults, races, fuzz, chaos (a quarter of an hour)
 # make screenshots  take docs/screenshots/*.png anew, with the tickets of admitone demo (needs chromium)
 # make simulate [SEEDS=1000] [FIRST=seed] [BUG=no-fencing]  histories of a simulated marketplace with faults, or a mistake being caught (BUG=? lists them)
 # make plant  catch every planted bug anew, and write docs/planted.md
@@ -12,12 +12,12 @@
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU, latencies, open pages, and pages and searches in 100,000 tickets (a benchmark, not a test)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
-# make chaos [CYCLES=20] [SEED=N]  kill and freeze the services, PostgreSQL and NATS under load, then look what was lost (two minutes)
+# make chaos [CYCLES=24] [SEED=N]  kill and freeze the services, PostgreSQL and NATS under load, change tables, then look what was lost (two minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test types units browser faults races outside screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
+.PHONY: run test types units browser faults races fuzz screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -38,32 +38,32 @@ browser: .venv/browser
 	$(BIN)/pytest tests/browser
 
 faults: .venv/test
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest tests/prove/faults
 
 races: .venv/test
-	$(BIN)/pytest -n0 tests/races
-	PYTHONPATH=tests $(BIN)/python -m races
+	$(BIN)/pytest -n0 tests/prove/races
+	PYTHONPATH=tests $(BIN)/python -m prove.races
 
-outside: .venv/outside
-	$(BIN)/pytest -n0 tests/attack
+fuzz: .venv/fuzz
+	$(BIN)/pytest -n0 tests/prove/fuzz
 
 screenshots: .venv/browser
 	PYTHONPATH=tests $(BIN)/python -m browser.screenshots
 
 simulate: .venv/test
-	PYTHONPATH=tests $(BIN)/python -m simulator run --seeds $(or $(SEEDS),1000) $(if $(FIRST),--first $(FIRST)) $(if $(BUG),--bug '$(BUG)')
+	PYTHONPATH=tests $(BIN)/python -m prove.simulator run --seeds $(or $(SEEDS),1000) $(if $(FIRST),--first $(FIRST)) $(if $(BUG),--bug '$(BUG)')
 
 plant: .venv/test
-	PYTHONPATH=tests $(BIN)/python -m simulator plant
+	PYTHONPATH=tests $(BIN)/python -m prove.simulator plant
 
-prove: .venv/outside
-	PYTHONPATH=tests $(BIN)/python -m simulator replay
-	PYTHONPATH=tests $(BIN)/python -m simulator twice --seeds 100
+prove: .venv/fuzz
+	PYTHONPATH=tests $(BIN)/python -m prove.simulator replay
+	PYTHONPATH=tests $(BIN)/python -m prove.simulator twice --seeds 100
 	$(MAKE) simulate FIRST=1
 	$(MAKE) chaos SEED=1
 	$(MAKE) faults
 	$(MAKE) races
-	$(MAKE) outside
+	$(MAKE) fuzz
 
 stripe: .venv/test
 	$(BIN)/pytest -n0 tests/payments/test_gateway_contract.py
@@ -81,7 +81,7 @@ money-soak: .venv/run
 	$(BIN)/python bench/money_soak.py --sales $(or $(SALES),1000)
 
 chaos: .venv/test
-	PYTHONPATH=tests $(BIN)/python -m chaos --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS)) $(if $(REPORT),--report $(REPORT)) $(if $(CARELESS),--careless)
+	PYTHONPATH=tests $(BIN)/python -m prove.chaos --cycles $(or $(CYCLES),24) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS)) $(if $(REPORT),--report $(REPORT)) $(if $(CARELESS),--careless)
 
 .venv/run: requirements.txt pyproject.toml
 	@echo "Installing into .venv (about half a minute, once) ..."
@@ -101,9 +101,9 @@ chaos: .venv/test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.txt
 	@touch $@
 
-.venv/outside: .venv/test requirements-outside.txt
+.venv/fuzz: .venv/test requirements-fuzz.txt
 	@echo "Installing what makes up requests (about 30 MB, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-outside.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.txt
 	@touch $@
 
 lock:
@@ -114,7 +114,7 @@ lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group browser --constraint requirements-dev.txt --output-file requirements-browser.txt
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-		--group outside --constraint requirements-dev.txt --output-file requirements-outside.txt
+		--group fuzz --constraint requirements-dev.txt --output-file requirements-fuzz.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -18,8 +18,8 @@ import asyncpg
 import httpx
 from search import fill
 
-from admitone.kit.config import own_database_url
-from admitone.local import free_port
+from admitone.config import own_database_url
+from admitone.runtime.engines import free_port
 
 COMMAND = [sys.executable, "-m", "admitone.cli", "up"]
 

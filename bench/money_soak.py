@@ -23,17 +23,18 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from house import House, Json, Person, eventually
+from support.house import House, Json, Person, eventually
+from support.ledgers import Books, disagreements, settled
 
-from admitone import money
-from admitone.app import SERVICES
-from admitone.kit import config
-from admitone.kit.config import DATABASES, TEST_PROCESSOR, own_database_url
-from admitone.kit.migrations import create_databases, migrate_at
-from admitone.local import Engines
-from admitone.payments import testgateway
+from admitone import config
+from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
+from admitone.kit.data.migrations import migrate_at
+from admitone.ops import payments as money
 from admitone.payments.model import NothingToRefund
-from ledgers import Books, disagreements, settled
+from admitone.payments.processors import test as testgateway
+from admitone.runtime.engines import Engines
+from admitone.runtime.provisioning import create_databases
+from admitone.services import SERVICES
 
 BUYERS, SELLERS = 30, 4
 SETTLED_WITHIN_SECONDS = 180

@@ -14,11 +14,12 @@ from uuid import UUID
 
 import asyncpg
 
-from admitone.kit.config import own_database_url
-from admitone.kit.db import Database, connected
-from admitone.kit.form import Amount
-from admitone.kit.migrations import create_databases, migrate_at
-from admitone.local import Engines
+from admitone.config import own_database_url
+from admitone.kit.data.db import Database, connected
+from admitone.kit.data.migrations import migrate_at
+from admitone.kit.http.amount import Amount
+from admitone.runtime.engines import Engines
+from admitone.runtime.provisioning import create_databases
 from admitone.tickets import repository
 from admitone.tickets.model import Search
 

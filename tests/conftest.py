@@ -8,15 +8,16 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from house import House, copy_data
+from support.house import House, copy_data
 
-from admitone.app import SERVICES
-from admitone.kit.config import DATABASES, TEST_PROCESSOR, own_database_url
-from admitone.kit.migrations import create_databases, migrate_at
+from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
+from admitone.kit.data.migrations import migrate_at
 from admitone.kit.service import Service
 from admitone.kit.testing import Ensemble, Rehearsal, ensemble, rehearsal
-from admitone.local import Engines
-from admitone.payments import testgateway
+from admitone.payments.processors import test as testgateway
+from admitone.runtime.engines import Engines
+from admitone.runtime.provisioning import create_databases
+from admitone.services import SERVICES
 
 OWN_FOLDER = "admitone-tests-"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 
-from admitone.app import SERVICES
-from admitone.kit.exposition import PREFIX, meanings
+from admitone.kit.observe.exposition import PREFIX, meanings
+from admitone.services import SERVICES
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 
@@ -31,6 +31,6 @@ def _gauges() -> Iterator[str]:
     for name, meaning in everywhere.items():
         yield f"| `{PREFIX}{name}` | service | {meaning} |"
     for service in SERVICES:
-        for name, meaning in meanings(service.figures).items():
+        for name, meaning in meanings(service.gauges).items():
             if name not in everywhere:
                 yield f"| `{PREFIX}{name}` | service | {meaning} |"

@@ -1,4 +1,4 @@
-"""What a route says of itself is what it does. (tests/outside compares every answer, too.)"""
+"""What a route says of itself is what it does. (tests/contract compares every answer, too.)"""
 
 import inspect
 import json
@@ -7,14 +7,14 @@ import sys
 from typing import Any
 
 import pytest
-from answers import DOCUMENTED, DOCUMENTS, OPERATIONS
 from litestar import get
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
+from support.answers import DOCUMENTED, DOCUMENTS, OPERATIONS
 
-from admitone.docs.openapi import Operation, document, is_form
-from admitone.kit.documented import documented
-from admitone.kit.problem import NotFound, Problem
+from admitone.apidocs.openapi import Operation, document, is_form
+from admitone.kit.http.documented import documented
+from admitone.kit.http.problem import NotFound, Problem
 from admitone.kit.service import Service
 from admitone.payments.model import NothingToRefund, NothingToSettle, StillUnknown
 
@@ -47,7 +47,7 @@ def test_every_route_that_is_written_is_served() -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=ids)
 def test_a_route_reads_what_it_says_that_it_reads(operation: Operation) -> None:
-    source, told = inspect.getsource(operation.function), operation.told
+    source, told = inspect.getsource(operation.function), operation.documented
     assert re.findall(r"\bread\(request, (\w+)\)", source) == ([told.body.__name__] if is_form(told.body) else [])
     assert re.findall(r"\bread_query\(request, (\w+)\)", source) == ([told.query.__name__] if told.query else [])
     assert bool(re.search(r"\b(once|claim)\(", source)) == told.takes_key

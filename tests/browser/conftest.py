@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, Person
-from playwright.async_api import Browser, async_playwright, expect
-
 from browser.chromium import program
 from browser.visitor import Visitor
+from playwright.async_api import Browser, async_playwright, expect
+from support.house import House, Person
 
 Visit = Callable[..., Awaitable[Visitor]]
 FAILED = pytest.StashKey[bool]()

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import uuid4
 
-from house import House, Json, Person, eventually
-from playwright.async_api import expect
-
-from admitone.demo.wares import PARTICULAR
 from browser.visitor import BUY, CARD_OF_A_CAUTIOUS_BANK, DECLINED_CARD, TAKEN, YOURS, Visitor, order_path, ticket_path
+from playwright.async_api import expect
+from support.house import House, Json, Person, eventually
+
+from admitone.ops.demo.wares import PARTICULAR
 
 
 class Begin(Protocol):

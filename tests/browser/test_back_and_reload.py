@@ -2,11 +2,10 @@
 
 import re
 
-from house import House, Person
-from playwright.async_api import expect
-
 from browser.conftest import Visit
 from browser.visitor import BUY, CARD, DECLINED_CARD, PAY, TAKEN, YOURS, order_path, ticket_path
+from playwright.async_api import expect
+from support.house import House, Person
 
 
 async def test_back_and_reload_while_a_ticket_is_listed(house: House, visit: Visit) -> None:

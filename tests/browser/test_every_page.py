@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from house import House, Person
-
 from browser.conftest import Visit
 from browser.scenes import SCENES
 from browser.visitor import Visitor
+from support.house import House, Person
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 NARROW, WIDE = (390, 844), (1280, 900)

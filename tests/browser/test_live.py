@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from house import House, Json
-from playwright.async_api import Locator, Route, expect
-
-from admitone.web.api import PAGE_SIZE
 from browser.conftest import Visit
 from browser.visitor import BUY, Visitor, order_path, ticket_path
 from browser.wire import wire
+from playwright.async_api import Locator, Route, expect
+from support.house import House, Json
+
+from admitone.web.api import PAGE_SIZE
 
 PAYING = "Somebody is paying for it"
 A_QUARTER_OF_AN_HOUR = re.compile(r"1[45]:\d\d")
@@ -67,7 +67,7 @@ async def test_a_new_price_moves_a_card_to_where_it_belongs(house: House, visit:
     await was_never_loaded_again(visitor)
 
 
-async def test_whoever_has_a_ticket_open_reads_when_it_is_free_again_and_can_buy_it_at_once_when_it_is(house: House, visit: Visit) -> None:
+async def test_an_open_page_says_when_a_ticket_is_free_again_and_offers_it(house: House, visit: Visit) -> None:
     [ann, bob, cat] = await house.people("ann", "bob", "cat")
     ticket = await ann.lists("Front row", 20)
     visitor = await visit(cat)

@@ -2,11 +2,10 @@
 
 import re
 
-from house import House
-from playwright.async_api import expect
-
 from browser.conftest import Visit
 from browser.visitor import CARD, DECLINED_CARD, GOOD_CARD, PAY, YOURS, Visitor, order_path
+from playwright.async_api import expect
+from support.house import House
 
 STILL_HERE = "window.stillHere = true"
 

@@ -6,12 +6,11 @@ import re
 from uuid import uuid4
 
 import pytest
-from house import House
-from playwright.async_api import TimeoutError as TookTooLong
-from playwright.async_api import expect
-
 from browser.conftest import Visit
 from browser.visitor import BUY, CARD, DECLINED_CARD, GOOD_CARD, PAY, TAKEN, YOURS, Visitor, ticket_path
+from playwright.async_api import TimeoutError as TookTooLong
+from playwright.async_api import expect
+from support.house import House
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])

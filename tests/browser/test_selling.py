@@ -2,11 +2,11 @@
 
 import re
 
-from house import House
+from browser.conftest import Visit
 from playwright.async_api import expect
+from support.house import House
 
 from admitone.web.wording import shares
-from browser.conftest import Visit
 
 PRICES = ("0.5", "0.50", "1", "19.99", "33.33", "123.45", "1999.99", "999999.99", "0.49", "12,50", "much", "1000000")
 FEES = (0, 1, 250, 333, 9999)

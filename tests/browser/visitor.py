@@ -10,8 +10,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from house import Json
 from playwright.async_api import BrowserContext, CDPSession, ConsoleMessage, Locator, Page, expect
+from support.house import Json
 
 BUY = re.compile(r"^Buy\b")
 PAY = re.compile(r"^Pay\b")

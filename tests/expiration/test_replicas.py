@@ -3,12 +3,12 @@
 import asyncio
 from uuid import uuid4
 
-from facts import CANCEL_AT, order_created
+from support.databases import own_database
+from support.facts import CANCEL_AT, order_created
 
 from admitone.expiration import commands, repository
 from admitone.expiration.handlers import follow_order
-from admitone.local import Engines
-from databases import own_database
+from admitone.runtime.engines import Engines
 
 
 async def test_two_replicas_that_ring_at_once_ring_each_timer_once(engines: Engines) -> None:

@@ -5,15 +5,25 @@ from uuid import uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import CANCEL_AT, MORE, A, expiration_complete, order_cancelled, order_completed, order_created, order_extended, order_reserved
+from support.delivery import every_order, heard
+from support.facts import (
+    CANCEL_AT,
+    MORE,
+    A,
+    expiration_complete,
+    order_cancelled,
+    order_completed,
+    order_created,
+    order_extended,
+    order_reserved,
+)
 
 from admitone import expiration
 from admitone.events import OrderEvent
 from admitone.expiration import commands, repository
-from admitone.kit.figures import read
-from admitone.kit.log import correlation_id
+from admitone.kit.observe.gauges import read
+from admitone.kit.observe.log import correlation_id
 from admitone.kit.testing import Rehearsal
-from delivery import every_order, heard
 
 SECOND = timedelta(seconds=1)
 LATER = CANCEL_AT + MORE
@@ -134,6 +144,6 @@ async def test_a_timer_counts_as_overdue_five_seconds_after_its_time_until_it_ri
         await it.hears(order_created())
         for now, overdue in ((CANCEL_AT + 5 * SECOND, 0.0), (CANCEL_AT + 6 * SECOND, 1.0)):
             it.now = now
-            assert await read(it.tx, expiration.service.figures) == {"overdue_timers": overdue}
+            assert await read(it.tx, expiration.service.gauges) == {"overdue_timers": overdue}
         await rings(it, it.now)
-        assert await read(it.tx, expiration.service.figures) == {"overdue_timers": 0.0}
+        assert await read(it.tx, expiration.service.gauges) == {"overdue_timers": 0.0}

@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import processes
 import pytest
-from house import House
 from prometheus_client.parser import text_string_to_metric_families
+from support import processes
+from support.house import House
 
-from admitone.app import SERVICES
-from admitone.doctor import examine, gathering, telling
-from admitone.doctor.judging import Line
-from admitone.kit import config
-from admitone.kit.config import SERVICES_WITH_A_DATABASE
-from admitone.local import free_port
+from admitone import config
+from admitone.config import SERVICES_WITH_A_DATABASE
+from admitone.ops.doctor import collect, examine, render
+from admitone.ops.doctor.checks import Line
+from admitone.runtime.engines import free_port
+from admitone.services import SERVICES
 
 States = dict[tuple[str, str | None], str]
 
@@ -85,7 +85,7 @@ WRONG = {
             INSERT INTO order_copies (order_id, version, user_id, status, price_cents, currency, expires_at)
             SELECT gen_random_uuid(), 1, gen_random_uuid(), 'complete', 100, 'USD', now() FROM generate_series(1, 3) RETURNING order_id)
         INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, payment_token, idempotency_key, begun_at,
-                             changed_at, next_look_at, correlation_id)
+                             changed_at, next_attempt_at, correlation_id)
         SELECT gen_random_uuid(), order_id, 1, (ARRAY['created', 'authorized', 'completed'])[row_number() OVER ()], 100, 'USD', 'tok_visa',
             order_id, begun, begun, begun, gen_random_uuid()
         FROM known, (SELECT now() - interval '2 minutes' AS begun) AS made""",
@@ -110,12 +110,12 @@ async def test_an_engine_that_is_frozen_or_gone_hides_nothing_else(own_house: Ho
     settings = config.load(own_house.settings)
     own_house.freeze_bus()
     with monkeypatch.context() as impatient:  # With what is frozen, only.
-        impatient.setattr(gathering, "BUS_SECONDS", 1.0)
+        impatient.setattr(collect, "BUS_SECONDS", 1.0)
         without_bus = states(await examine(settings))
     own_house.thaw_bus()
     own_house.freeze_database()
     with monkeypatch.context() as impatient:
-        impatient.setattr(gathering, "DATABASE_SECONDS", 1.0)
+        impatient.setattr(collect, "DATABASE_SECONDS", 1.0)
         without_database = states(await examine(settings))
     own_house.thaw_database()
     own_house.kill_bus()
@@ -136,7 +136,7 @@ async def test_a_database_or_bus_that_nothing_names_is_said_and_the_rest_is_show
     assert lines["database", "orders"] == lines["relay", "orders"] == "ok"
     own = await examine(replace(settings, database_url=None, own_database_urls={"orders": settings.database_url_of("orders")}))
     assert {line.service for line in own} == {"orders", None}
-    assert telling.worst(own) == "ok"
+    assert render.worst(own) == "ok"
 
 
 async def test_what_nobody_runs_is_one_sentence(tmp_path: Any) -> None:

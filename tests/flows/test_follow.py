@@ -13,19 +13,19 @@ from pathlib import Path
 import click
 import msgspec
 import nats
-import processes
 import pytest
 from click.testing import CliRunner
-from facts import BOB, CHARGE, TICKET, A, order_created, payment_failed, ticket_updated
-from house import House, eventually
 from nats.js.client import JetStreamContext
+from support import processes
+from support.facts import BOB, CHARGE, TICKET, A, order_created, payment_failed, ticket_updated
+from support.house import House, eventually
 
 from admitone.cli import main
-from admitone.kit.bus import STREAM, Bus
+from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.event import Event, Message, subject
 from admitone.kit.testing import NOON
-from admitone.local import free_port
-from admitone.stream import NO_STREAM, Heard, WrongPattern, heard, pattern_of
+from admitone.ops.tail import NO_STREAM, Heard, WrongPattern, heard, pattern_of
+from admitone.runtime.engines import free_port
 
 REQUEST = CHARGE
 

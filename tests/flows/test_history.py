@@ -3,10 +3,10 @@
 from functools import partial
 from uuid import UUID
 
-from house import House, Json, Person, eventually
+from support.house import House, Json, Person, eventually
 
-from admitone import money
-from admitone.kit import config
+from admitone import config
+from admitone.ops import payments as money
 
 LOCKED = "The ticket is locked for you at $30.00."
 APPROVED = "Your payment was approved: the ticket is yours."

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-import processes
 import pytest
-from house import House, Json, Person, eventually
+from support import processes
+from support.house import House, Json, Person, eventually
 
-from admitone.journey import journey
-from admitone.kit import config
+from admitone import config
+from admitone.ops.journey import journey
 
 TITLE = "Sitz \x1b[31m neben der Tür " * 8
 NOBODY = "postgresql://nobody:nothing@127.0.0.1:1/nothing"

@@ -3,9 +3,9 @@
 import asyncio
 from uuid import uuid4
 
-from house import House, Json
+from support.house import House, Json
 
-from admitone.kit.config import DATABASES
+from admitone.config import DATABASES
 
 EVERY_TABLE = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'"
 

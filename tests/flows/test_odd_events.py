@@ -5,10 +5,10 @@ from functools import partial
 from uuid import UUID, uuid4
 
 import msgspec
-from house import House, Json, eventually
+from support.house import House, Json, eventually
+from support.till import paid
 
 from admitone.events import OrderCancelled, OrderCreated
-from till import paid
 
 
 async def test_a_poison_event_is_parked_and_everything_after_it_goes_on(own_house: House) -> None:

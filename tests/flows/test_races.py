@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import httpx
-from house import House, Json, Person, eventually
+from support.house import House, Json, Person, eventually
 
 Result = TypeVar("Result")
 

@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 from conftest import Together
-from facts import ANN, BOB, EVE, MORE, PRICE, payment_authorized
-from standings import standing
+from support.facts import ANN, BOB, EVE, MORE, PRICE, payment_authorized
+from support.standings import standing
 
 from admitone import expiration, orders, payments, tickets
+from admitone.config import Settings
 from admitone.expiration.commands import ring_due_timers
-from admitone.kit.config import Settings
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import TicketTaken
 from admitone.payments.commands import begin_charge, note
@@ -125,9 +125,7 @@ async def test_an_order_with_more_time_is_over_when_that_is(together: Together, 
         await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
 
 
-async def test_an_order_with_more_time_is_sold_by_a_payment_that_begins_after_its_first_deadline(
-    together: Together, chance: Random | None
-) -> None:
+async def test_an_extended_order_can_be_paid_after_its_first_deadline(together: Together, chance: Random | None) -> None:
     async with together(tickets.service, orders.service, expiration.service, payments.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", PRICE, "USD", them.now)
         await them.play(chance)

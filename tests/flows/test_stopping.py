@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from admitone.app import respond, serve
+from admitone.kit.http.asgi import respond
+from admitone.runtime.server import serve
 
 
 async def test_what_is_under_way_is_answered_before_what_it_needs_is_taken_away() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from house import House, Json, eventually
-from stripe_stub import SECRET_KEY, WEBHOOK_SECRET, Intent, StripeStub, running_stub, signature, webhook
+from support.house import House, Json, eventually
+from support.stripe_stub import SECRET_KEY, WEBHOOK_SECRET, Intent, StripeStub, running_stub, signature, webhook
 
 from admitone.payments.model import MOST_ATTEMPTS
 

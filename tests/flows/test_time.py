@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 from uuid import UUID
 
-from house import House, eventually
+from support.house import House, eventually
 
 
 async def test_an_order_left_alone_expires_and_its_ticket_can_be_bought_by_somebody_else(own_house: House) -> None:

@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from facts import order_created, ticket_created, ticket_updated
-from house import eventually
+from support.exchange import Exchange, exchange
+from support.facts import order_created, ticket_created, ticket_updated
+from support.house import eventually
 
 from admitone.events import TicketCreated, TicketEvent, TicketUpdated
-from admitone.kit.bus import STREAM
+from admitone.kit.delivery.bus import STREAM
+from admitone.kit.delivery.feed import feed
 from admitone.kit.event import subject
-from admitone.kit.feed import feed
-from admitone.local import Engines
-from exchange import Exchange, exchange
+from admitone.runtime.engines import Engines
 
 BEGUN = "from here on"
 
@@ -87,7 +87,7 @@ async def test_a_consumer_that_was_lost_is_made_anew_where_we_were(here: Exchang
         assert heard == [BEGUN, "one", "two"]
 
 
-async def test_after_a_stream_that_was_made_anew_or_lost_its_tail_it_is_said_that_something_may_be_missing(here: Exchange) -> None:
+async def test_the_feed_yields_none_after_the_stream_was_reset_or_lost_its_tail(here: Exchange) -> None:
     async with listening(here) as heard:
         for title in ("one", "two", "three"):
             await here.sends(ticket_created(title=title, ticket_id=uuid4()))

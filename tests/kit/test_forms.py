@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec import Meta, Struct
 
-from admitone.kit.form import Price, Title, major, read_json, read_values
-from admitone.kit.problem import BadInput
+from admitone.kit.http.amount import Price, major
+from admitone.kit.http.form import read_json, read_values
+from admitone.kit.http.problem import BadInput
+from admitone.tickets.model import Title
 
 
 class Form(Struct, rename="camel"):

@@ -1,28 +1,18 @@
 """Migrations: each once, however many processes start; a file that was applied is never edited."""
 
 import asyncio
-import contextlib
-import hashlib
-from collections.abc import AsyncIterator
+import re
 from importlib.resources import files
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from facts import ANN, ANOTHER_TICKET, BOB, CANCEL_AT, CHARGE, EXPIRES_AT, PRICE, TICKET, TITLE, A, B, C
+from support.databases import empty_database
 
-from admitone.kit.clock import database_clock
-from admitone.kit.config import Settings, own_database_url
-from admitone.kit.db import connected
-from admitone.kit.migrations import MigrationEdited, create_databases, migrate_at
-from admitone.kit.testing import NOON
-from admitone.local import Engines
-from admitone.orders import commands
-from admitone.orders.model import Order, TicketSold
-from admitone.payments import ledger
-from admitone.tickets.model import Ticket
-from databases import empty_database
+from admitone.config import SERVICES_WITH_A_DATABASE, own_database_url
+from admitone.kit.data.migrations import DataTooOld, MigrationEdited, migrate_at
+from admitone.runtime.engines import Engines
+from admitone.runtime.provisioning import create_databases
 
 
 async def test_many_processes_that_start_at_once_apply_each_migration_once(engines: Engines) -> None:
@@ -30,7 +20,7 @@ async def test_many_processes_that_start_at_once_apply_each_migration_once(engin
         applied = await asyncio.gather(*(migrate_at(url, "orders") for _ in range(4)))
         assert sorted(applied, key=len)[:3] == [[], [], []]
         everything = max(applied, key=len)
-        assert everything[0].startswith("kit/")
+        assert everything[0].startswith("kit.data/")
         assert everything[-1].startswith("orders/")
         assert await migrate_at(url, "orders") == []
         connection = await asyncpg.connect(url)
@@ -72,118 +62,49 @@ async def test_databases_are_made_once_and_a_role_gets_only_into_its_own(engines
         await asyncpg.connect(urlunsplit(urlsplit(own)._replace(path="/tickets")))
 
 
-class Yesterday:
-    """A database as the first release left it, until the service is updated."""
-
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", url: str, service: str) -> None:
-        self.connection, self.url, self.service = connection, url, service
-
-    async def holds(self, table: str, **row: Any) -> None:
-        places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-        await self.connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", *row.values())
-
-    async def is_updated(self) -> list[str]:
-        """The names of what was applied."""
-        return await migrate_at(self.url, self.service)
-
-    async def rows(self, sql: str) -> list[dict[str, Any]]:
-        return [dict(row) for row in await self.connection.fetch(sql)]
+BREAKS_OLDER_PROCESSES = re.compile(
+    r"\b(DROP (?!INDEX|CONSTRAINT|FUNCTION|TRIGGER|DEFAULT|NOT NULL)|RENAME|SET NOT NULL|SET DATA TYPE|ALTER \w+ TYPE"
+    r"|ADD (?!CHECK|CONSTRAINT)[^,;]* NOT NULL(?![^,;]* DEFAULT))"
+)
 
 
-@contextlib.asynccontextmanager
-async def yesterday(engines: Engines, service: str) -> AsyncIterator[Yesterday]:
-    """Each first file is applied as the runner does it, and on record."""
+def test_migrations_after_the_first_only_add_columns_that_have_a_default() -> None:
+    found = []
+    for package in ("kit.data", *SERVICES_WITH_A_DATABASE):
+        for file in (files(f"admitone.{package}") / "migrations").iterdir():
+            if not file.name.startswith("0001_") and BREAKS_OLDER_PROCESSES.search(re.sub(r"--.*", "", file.read_text())):
+                found.append(f"{package}/{file.name}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "breaks"),
+    [
+        ("ALTER TABLE tickets ADD venue text", False),
+        ("ALTER TABLE tickets ADD hue text NOT NULL DEFAULT 'red', ADD venue text NOT NULL DEFAULT ''", False),
+        ("ALTER TABLE tickets ADD venue text NOT NULL, ADD hue text DEFAULT 'red'", True),
+        ("ALTER TABLE tickets DROP title", True),
+        ("ALTER TABLE tickets DROP COLUMN title", True),
+        ("ALTER TABLE tickets RENAME title TO name", True),
+        ("ALTER TABLE tickets ALTER version TYPE bigint", True),
+        ("DROP TABLE tickets", True),
+        ("DROP INDEX tickets_by_ngram", False),
+    ],
+)
+def test_a_migration_that_would_break_older_processes_is_recognized(sql: str, breaks: bool) -> None:
+    assert bool(BREAKS_OLDER_PROCESSES.search(sql)) is breaks
+
+
+async def test_a_database_of_version_0_1_is_refused_in_one_sentence(engines: Engines) -> None:
     async with empty_database(engines) as url:
         connection = await asyncpg.connect(url)
-        try:
-            await connection.execute(
-                "CREATE TABLE migrations (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-            for package in ("kit", service):
-                (first,) = (file for file in (files(f"admitone.{package}") / "migrations").iterdir() if file.name.startswith("0001_"))
-                await connection.execute(first.read_text())
-                checksum = hashlib.sha256(first.read_text().encode()).hexdigest()
-                await connection.execute("INSERT INTO migrations VALUES ($1, $2)", f"{package}/{first.name}", checksum)
-            yield Yesterday(connection, url, service)
-        finally:
-            await connection.close()
-
-
-async def test_an_update_keeps_every_order_and_gives_it_its_seller(engines: Engines) -> None:
-    async with yesterday(engines, "orders") as then:
-        ticket = {"version": 3, "seller_id": ANN, "title": TITLE, "price_cents": PRICE, "currency": "USD", "withdrawn": False}
-        order = {"user_id": BOB, "title": TITLE, "price_cents": PRICE, "currency": "USD"}
-        order |= {"expires_at": EXPIRES_AT, "cancel_at": CANCEL_AT, "created_at": NOON}
-        await then.holds("ticket_copies", ticket_id=TICKET, order_id=A, sold=False, **ticket)
-        paid = {"order_id": A, "version": 3, "ticket_id": TICKET, "status": "complete", "lock": 2, "charge_id": CHARGE}
-        given_up = {"order_id": B, "version": 2, "ticket_id": TICKET, "status": "cancelled", "reason": "by_buyer", "lock": 1}
-        await then.holds("orders", **order, **given_up)
-        await then.holds("orders", **order, **paid)
-        await then.holds("orders", **order, **paid | {"order_id": C, "ticket_id": ANOTHER_TICKET})
-        before = await then.rows("SELECT * FROM orders ORDER BY order_id")
-
-        assert await then.is_updated() == [
-            "kit/0002_dropped.sql",
-            "orders/0002_refunds.sql",
-            "orders/0003_history.sql",
-            "orders/0004_proof.sql",
-        ]
-        after = await then.rows("SELECT * FROM orders ORDER BY order_id")
-        assert [{name: row[name] for name in before[0]} for row in after] == before
-        found = {row.order_id: row for row in (Order(**row) for row in after)}
-        assert {key: row.seller_id for key, row in found.items()} == {A: ANN, B: ANN, C: None}
-        assert {(row.fee_basis_points, row.relist, row.uncollected) for row in found.values()} == {(0, False, False)}
-
-        async with connected("orders", then.url, database_clock) as db:
-            async with db.transaction() as tx:
-                await commands.refund(tx, A, relist=False)
-            with pytest.raises(TicketSold):
-                async with db.transaction() as tx:
-                    await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
-
-
-async def test_an_update_keeps_every_ticket(engines: Engines) -> None:
-    async with yesterday(engines, "tickets") as then:
-        ticket = {"seller_id": ANN, "title": TITLE, "price_cents": PRICE, "currency": "USD", "created_at": NOON}
-        await then.holds("tickets", ticket_id=TICKET, version=3, order_id=A, sold=True, lock=1, **ticket)
-        await then.holds("tickets", ticket_id=ANOTHER_TICKET, version=1, **ticket)
-        before = await then.rows("SELECT * FROM tickets ORDER BY version")
-
-        assert await then.is_updated() == [
-            "kit/0002_dropped.sql",
-            "tickets/0002_relisting.sql",
-            "tickets/0003_notes.sql",
-            "tickets/0004_search.sql",
-        ]
-        after = await then.rows("SELECT * FROM tickets ORDER BY version")
-        assert after == [row | {"relisted": 0} for row in before]
-        assert [Ticket(**row).status for row in after] == ["available", "sold"]
-
-
-async def test_an_update_keeps_every_charge_and_books_what_was_taken(engines: Engines) -> None:
-    async with yesterday(engines, "payments") as then:
-        charge = {"amount_cents": PRICE, "currency": "USD", "payment_token": "tok_visa", "begun_at": NOON, "correlation_id": A}
-        copy = {"version": 3, "user_id": BOB, "price_cents": PRICE, "currency": "USD", "expires_at": EXPIRES_AT}
-        for order_id, status in [(A, "complete"), (B, "awaiting:payment")]:
-            await then.holds("order_copies", order_id=order_id, status=status, **copy)
-        declined = {"charge_id": A, "order_id": A, "attempt": 1, "status": "failed", "failure": "card_declined"}
-        taken = {"charge_id": CHARGE, "order_id": A, "attempt": 2, "status": "completed", "stripe_id": "ch_1"}
-        approved = {"charge_id": B, "order_id": B, "attempt": 1, "status": "authorized", "stripe_id": "ch_2"}
-        for row in (declined, taken, approved):
-            await then.holds("charges", **charge, **row, idempotency_key=str(row["charge_id"]))
-        await then.holds("test_gateway", idempotency_key="1", id="ch_1", amount_cents=PRICE, currency="USD", status="captured")
-        before = await then.rows("SELECT * FROM charges ORDER BY status")
-
-        assert await then.is_updated() == ["kit/0002_dropped.sql", "payments/0002_refunds_and_ledger.sql"]
-        after = await then.rows("SELECT * FROM charges ORDER BY status")
-        assert [{name: row[name] for name in before[0]} for row in after] == before
-        assert {(row["fee_cents"], row["relist"], row["changed_at"], row["next_look_at"]) for row in after} == {(0, False, NOON, NOON)}
-        assert await then.rows("SELECT charge_id, account, amount_cents FROM ledger ORDER BY account") == [
-            {"charge_id": CHARGE, "account": "processor", "amount_cents": PRICE},
-            {"charge_id": CHARGE, "account": "seller", "amount_cents": -PRICE},
-        ]
-        assert await then.rows("SELECT to_regclass('test_gateway') AS test_gateway") == [{"test_gateway": None}]
-        async with connected("payments", then.url, database_clock) as db:
-            async with db.reading() as tx:
-                assert await ledger.unlike_charges(tx) == []
-                assert sum(balance.amount_cents for balance in await ledger.balances(tx)) == 0
+        await connection.execute(
+            """
+            CREATE TABLE migrations (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+            INSERT INTO migrations (name, checksum) VALUES ('kit/0001_delivery.sql', '')
+            """
+        )
+        with pytest.raises(DataTooOld, match=r"made by version 0\.1.*set ADMITONE_DATA to a new folder"):
+            await migrate_at(url, "orders")
+        assert await connection.fetchval("SELECT to_regclass('orders')") is None
+        await connection.close()

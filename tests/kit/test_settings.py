@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from admitone import app
-from admitone.kit.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
+from admitone.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
+from admitone.runtime.process import running
+from admitone.services import SERVICES
 
 WRONG = {
     "ADMITONE_PORT": ["0", "65536", "-1", "8000.0", "http", " 8000", "١"],
@@ -196,5 +197,5 @@ async def test_one_process_with_payments_and_pages_needs_both_keys(there: str) -
     given = {"STRIPE_SECRET_KEY": "sk_test_12345678", "STRIPE_PUBLISHABLE_KEY": "pk_test_12345678"}
     environment = {there: given.pop(there), "STRIPE_WEBHOOK_SECRET": "whsec_12345678", "ADMITONE_PUBLIC_KEYS": "A" * 43}
     with pytest.raises(WrongSettings, match=f"^{next(iter(given))} is missing"):
-        async with app.running(app.SERVICES, load(environment)):
+        async with running(SERVICES, load(environment)):
             pass

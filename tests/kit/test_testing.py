@@ -4,13 +4,13 @@ from random import Random
 
 import pytest
 from conftest import Rehearse, Together
-from facts import ANN, BOB, CANCEL_AT, TICKET, order_cancelled, order_completed, order_created, ticket_created
-from house import House
+from support.facts import ANN, BOB, CANCEL_AT, TICKET, order_cancelled, order_completed, order_created, ticket_created
+from support.house import House
 
 from admitone import expiration, orders, tickets
+from admitone.config import Settings
 from admitone.events import ExpirationComplete, TicketUpdated
 from admitone.expiration.commands import ring_due_timers
-from admitone.kit.config import Settings
 from admitone.orders.commands import create_order
 from admitone.orders.model import AnotherPrice
 from admitone.tickets.commands import list_ticket

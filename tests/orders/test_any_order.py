@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.delivery import every_order, heard
+from support.facts import (
     BOB,
     CANCEL_AT,
     CHARGE,
@@ -25,13 +26,12 @@ from facts import (
 )
 
 from admitone import orders
+from admitone.config import Settings
 from admitone.events import OrderEvent, OrderExtended
-from admitone.kit.config import Settings
-from admitone.kit.problem import Problem
+from admitone.kit.http.problem import Problem
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
-from delivery import every_order, heard
 
 
 async def bought(it: Rehearsal) -> UUID:

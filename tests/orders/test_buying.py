@@ -7,11 +7,23 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from conftest import Rehearse
-from facts import ANN, ANOTHER_TICKET, BOB, EVE, PRICE, TICKET, TITLE, order_created, payment_authorized, ticket_created, ticket_updated
+from support.facts import (
+    ANN,
+    ANOTHER_TICKET,
+    BOB,
+    EVE,
+    PRICE,
+    TICKET,
+    TITLE,
+    order_created,
+    payment_authorized,
+    ticket_created,
+    ticket_updated,
+)
 
 from admitone import orders
+from admitone.config import Settings
 from admitone.events import OrderCreated
-from admitone.kit.config import Settings
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
 from admitone.orders.model import AnotherPrice, Order, TicketSold, TicketTaken, TicketUnknown, TicketWithdrawn, TooManyOpenOrders

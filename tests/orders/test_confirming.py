@@ -4,11 +4,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import BOB, TICKET, expiration_complete, order_reserved, reservation_refused, ticket_created, ticket_updated
+from support.facts import BOB, TICKET, expiration_complete, order_reserved, reservation_refused, ticket_created, ticket_updated
 
 from admitone import orders
+from admitone.config import Settings
 from admitone.events import OrderCancelled, OrderReserved, TicketUpdated
-from admitone.kit.config import Settings
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     BOB,
     CANCEL_AT,
     CHARGE,
@@ -26,9 +26,9 @@ from facts import (
 )
 
 from admitone import orders
+from admitone.config import Settings
 from admitone.events import OrderCancelled
-from admitone.kit.config import Settings
-from admitone.kit.figures import read
+from admitone.kit.observe.gauges import read
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import NOON, Rehearsal
 from admitone.orders import commands
@@ -236,6 +236,6 @@ async def test_the_charge_is_kept_for_the_record_and_changes_no_version(scene: S
 async def test_an_order_counts_as_overdue_when_even_the_sweep_should_have_ended_it(scene: Scene) -> None:
     for now, overdue in ((CANCEL_AT + 65 * SECOND, 0.0), (CANCEL_AT + 66 * SECOND, 1.0)):
         scene.it.now = now
-        assert await read(scene.it.tx, orders.service.figures) == {"overdue_orders": overdue}
+        assert await read(scene.it.tx, orders.service.gauges) == {"overdue_orders": overdue}
     await scene.it.does(commands.expire_overdue, scene.it.now)
-    assert await read(scene.it.tx, orders.service.figures) == {"overdue_orders": 0.0}
+    assert await read(scene.it.tx, orders.service.gauges) == {"overdue_orders": 0.0}

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     BOB,
     CANCEL_AT,
     EVE,
@@ -23,7 +23,7 @@ from facts import (
 )
 
 from admitone import orders
-from admitone.kit.config import Settings
+from admitone.config import Settings
 from admitone.kit.service import TooEarly
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands

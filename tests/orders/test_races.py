@@ -6,14 +6,14 @@ from collections import Counter
 from datetime import timedelta
 from uuid import uuid4
 
-from facts import ANN, BOB, EVE, MORE, TICKET, expiration_complete, ticket_created, ticket_updated
-from house import eventually
+from support.databases import OwnDatabase, own_database
+from support.facts import ANN, BOB, EVE, MORE, TICKET, expiration_complete, ticket_created, ticket_updated
+from support.house import eventually
 
-from admitone.kit.config import Settings
-from admitone.local import Engines
+from admitone.config import Settings
 from admitone.orders import commands
 from admitone.orders.model import Order, OrderEnded, TicketSold, TicketTaken, TooManyOpenOrders
-from databases import OwnDatabase, own_database
+from admitone.runtime.engines import Engines
 
 
 async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int = 8) -> Order | type[Exception]:
@@ -34,7 +34,7 @@ async def test_of_twenty_who_click_at_once_exactly_one_has_the_ticket(engines: E
         assert len(await own.rows("SELECT 1 FROM outbox")) == 1
 
 
-async def test_of_twenty_who_click_at_once_when_a_ticket_is_on_sale_again_exactly_one_has_it(engines: Engines) -> None:
+async def test_one_of_twenty_simultaneous_buyers_gets_a_relisted_ticket(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
             await commands.copy_ticket(tx, ticket_created())
@@ -53,7 +53,7 @@ async def test_of_twenty_who_click_at_once_when_a_ticket_is_on_sale_again_exactl
         assert await own.rows("SELECT status FROM orders ORDER BY lock") == [{"status": "refunded"}, {"status": "created"}]
 
 
-async def test_of_twenty_who_click_while_a_ticket_is_refunded_that_stays_sold_nobody_has_it(engines: Engines) -> None:
+async def test_none_of_twenty_buyers_gets_a_refunded_ticket_that_stays_sold(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
             await commands.copy_ticket(tx, ticket_created())

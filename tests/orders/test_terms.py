@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     ANN,
     BOB,
     EVE,
@@ -23,8 +23,8 @@ from facts import (
 )
 
 from admitone import orders
+from admitone.config import Settings
 from admitone.events import OrderEvent
-from admitone.kit.config import Settings
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
 from admitone.orders.model import Order

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from paying import Scene, paying
+from support.paying import Scene, paying
 
-from admitone.local import Engines
+from admitone.runtime.engines import Engines
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.delivery import every_order, heard
+from support.facts import (
     ANN,
     BOB,
     EVE,
@@ -25,15 +26,14 @@ from facts import (
     payment_created,
     payment_failed,
 )
-from standings import standing
+from support.standings import standing
 
 from admitone import payments
-from admitone.kit.problem import Problem
+from admitone.kit.http.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.payments import commands
-from admitone.payments.gateway import OutcomeUnknown, State
 from admitone.payments.model import Charge, NotPayableYet, OrderCancelled, OrderNotFound, PaidAlready, PaymentUnderWay, TimeIsUp
-from delivery import every_order, heard
+from admitone.payments.processors.protocol import OutcomeUnknown, State
 
 SECOND = timedelta(seconds=1)
 
@@ -156,7 +156,7 @@ async def test_the_schema_itself_holds_one_live_charge_per_order(rehearse: Rehea
             await it.rows(
                 """
                 INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, payment_token, idempotency_key,
-                                     begun_at, changed_at, next_look_at, correlation_id)
+                                     begun_at, changed_at, next_attempt_at, correlation_id)
                 SELECT gen_random_uuid(), order_id, 2, 'created', amount_cents, currency, payment_token, 'another', begun_at, begun_at,
                        begun_at, correlation_id FROM charges
                 """
@@ -214,7 +214,7 @@ async def test_a_charge_that_has_ended_is_not_brought_back(rehearse: Rehearse) -
         ]
 
 
-async def test_an_approval_that_the_bank_takes_back_fails_no_charge_whose_order_may_be_completing(rehearse: Rehearse) -> None:
+async def test_a_withdrawn_authorization_fails_no_charge_that_may_be_completing(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)

@@ -1,6 +1,6 @@
 """One contract for every processor behind the seam: what payments relies on, whoever it is that takes the money.
 
-It runs against TestGateway on its PostgreSQL, and against StripeGateway on the stub in tests/stripe_stub.py. Against Stripe's own
+It runs against TestGateway on its PostgreSQL, and against StripeGateway on the stub in tests/support/stripe_stub.py. Against Stripe's own
 test mode it runs where there is a key of it, and nowhere else:
 
     STRIPE_SECRET_KEY=sk_test_... make stripe
@@ -18,17 +18,17 @@ import msgspec
 import pytest
 import stripe
 from msgspec.structs import replace
-from stripe_stub import WEBHOOK_SECRET, StripeStub, a_charge, running_stub, signature, webhook
+from support.databases import empty_database
+from support.stripe_stub import WEBHOOK_SECRET, StripeStub, a_charge, running_stub, signature, webhook
 
-from admitone.kit.config import TEST_PROCESSOR, Settings
-from admitone.kit.db import connected
-from admitone.kit.migrations import migrate_at
-from admitone.local import Engines
-from admitone.payments import testgateway
-from admitone.payments.gateway import Gateway, Refused, Standing, WrongSignature
+from admitone.config import TEST_PROCESSOR, Settings
+from admitone.kit.data.db import connected
+from admitone.kit.data.migrations import migrate_at
 from admitone.payments.model import Charge, UnknownCard, UnknownToken
-from admitone.payments.stripe import StripeGateway
-from databases import empty_database
+from admitone.payments.processors import test as testgateway
+from admitone.payments.processors.protocol import Gateway, Refused, Standing, WrongSignature
+from admitone.payments.processors.stripe import StripeGateway
+from admitone.runtime.engines import Engines
 
 REAL_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 AT_HAND = ["test gateway", "stripe stub"]

@@ -6,14 +6,14 @@ from uuid import UUID, uuid5
 
 import asyncpg
 import pytest
-from facts import ANN, EVE, PRICE, A, order_cancelled, order_completed, order_reserved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from paying import Scene
+from support.facts import ANN, EVE, PRICE, A, order_cancelled, order_completed, order_reserved
+from support.paying import Scene
 
-from admitone.kit.problem import Problem
+from admitone.kit.http.problem import Problem
 from admitone.payments import ledger
-from admitone.payments.gateway import OutcomeUnknown
+from admitone.payments.processors.protocol import OutcomeUnknown
 
 ORDERS = [uuid5(A, str(number)) for number in range(3)]
 CALLS = ["authorize", "look", "capture", "void", "refund"]

@@ -5,16 +5,17 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from facts import PRICE, order_cancelled, order_completed, order_reserved
-from house import eventually
-from paying import MINUTE, Scene
+from support.facts import PRICE, order_cancelled, order_completed, order_reserved
+from support.house import eventually
+from support.paying import MINUTE, Scene
 
-from admitone.kit.config import Settings
-from admitone.kit.log import going_back_to
-from admitone.payments import commands, processing, repository
-from admitone.payments.gateway import OutcomeUnknown
+from admitone.config import Settings
+from admitone.kit.observe.log import correlation_scope
+from admitone.payments import commands, repository
+from admitone.payments import settlement as processing
 from admitone.payments.jobs import settle_charges
 from admitone.payments.model import Charge, NothingToRefund, PaymentUnderWay
+from admitone.payments.processors.protocol import OutcomeUnknown
 
 
 async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(scene: Scene) -> None:
@@ -26,12 +27,12 @@ async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(sce
     assert await scene.said() == ["PaymentAuthorized"]
 
 
-async def test_whoever_asks_the_processor_what_follows_belongs_to_the_request_that_began_the_charge(scene: Scene) -> None:
+async def test_events_after_a_retry_keep_the_correlation_id_of_the_charge(scene: Scene) -> None:
     order, request = order_reserved(), uuid4()
     await scene.hears(order)
-    with going_back_to(request):
+    with correlation_scope(request):
         charge = await scene.begins(order.order_id)
-    with going_back_to(uuid4()):  # A webhook's, say.
+    with correlation_scope(uuid4()):  # A webhook's, say.
         await processing.authorize(scene.own.db, scene.processor, charge)
     assert await scene.own.rows("SELECT correlation_id FROM outbox") == [{"correlation_id": request}]
 
@@ -103,7 +104,7 @@ async def test_a_payment_in_doubt_is_asked_for_again_with_the_same_key(scene: Sc
 
 
 @pytest.mark.parametrize("fault", ["timeout_before", "timeout_after"])
-async def test_a_payment_in_doubt_whose_order_was_cancelled_is_resolved_and_then_given_back(scene: Scene, fault: str) -> None:
+async def test_an_unknown_outcome_of_a_cancelled_order_is_resolved_and_voided(scene: Scene, fault: str) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.begins(order.order_id)
@@ -167,7 +168,7 @@ async def test_a_processor_that_is_down_for_ten_minutes_costs_nobody_anything(sc
         scene.now += timedelta(seconds=1)
         await scene.settles()
     assert sorted(await scene.unsettled()) == sorted([taken, given_back, expired])
-    assert {row["trouble"] for row in await scene.own.rows("SELECT trouble FROM charges")} == {"the processor answered 500"}
+    assert {row["last_error"] for row in await scene.own.rows("SELECT last_error FROM charges")} == {"the processor answered 500"}
 
     await scene.books.pool.execute("TRUNCATE faults")
     await scene.settles_in_the_end()
@@ -248,7 +249,7 @@ async def test_a_capture_refused_for_good_is_uncollected_and_waits_for_a_person(
     assert await scene.unsettled() == []
 
 
-async def test_a_sale_whose_payment_was_never_collected_is_undone_without_giving_anything_back(scene: Scene) -> None:
+async def test_refunding_an_uncollected_sale_gives_nothing_back(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     await scene.authorizes(order.order_id)
@@ -303,7 +304,7 @@ async def test_nothing_is_given_back_for_an_order_that_was_not_paid(scene: Scene
     assert await scene.own.rows("SELECT 1 FROM charges WHERE refund_asked_at IS NOT NULL") == []
 
 
-async def test_a_payment_that_its_buyer_confirms_goes_on_without_a_message_from_the_processor(scene: Scene) -> None:
+async def test_a_confirmed_payment_goes_on_without_a_webhook(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.authorizes(order.order_id, "4000 0000 0000 3220")
@@ -327,7 +328,7 @@ async def test_a_payment_that_its_buyer_refuses_at_the_bank_is_declined(scene: S
     assert (await scene.authorizes(order.order_id)).attempt == 2
 
 
-async def test_a_payment_nobody_confirmed_is_ended_with_its_order_and_a_late_confirmation_does_nothing(scene: Scene) -> None:
+async def test_an_unconfirmed_payment_ends_with_its_order(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.authorizes(order.order_id, "tok_threeDSecure2Required")

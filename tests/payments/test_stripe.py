@@ -11,13 +11,13 @@ from uuid import uuid4
 import pytest
 import stripe
 from msgspec.structs import replace
-from stripe_stub import SECRET_KEY, Fault, FaultKind, Refund, StripeStub, a_charge, event, running_stub, signature, webhook
+from support.stripe_stub import SECRET_KEY, Fault, FaultKind, Refund, StripeStub, a_charge, event, running_stub, signature, webhook
 
-from admitone.payments import processing
-from admitone.payments import stripe as our_stripe
-from admitone.payments.gateway import Gateway, OutcomeUnknown, Refused, Standing, WrongSignature
+from admitone.payments import settlement as processing
 from admitone.payments.model import Charge, UnknownToken
-from admitone.payments.stripe import StripeGateway
+from admitone.payments.processors import stripe as our_stripe
+from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, Standing, WrongSignature
+from admitone.payments.processors.stripe import StripeGateway
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # The SDK's way of calling httpx.
 

@@ -8,15 +8,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from facts import order_cancelled, order_completed, order_reserved
-from paying import Scene
+from support.facts import order_cancelled, order_completed, order_reserved
+from support.paying import Scene
 
 from admitone import payments
-from admitone.kit.config import Settings
-from admitone.kit.session import Verifier
-from admitone.kit.web import litestar_app
+from admitone.config import Settings
+from admitone.kit.http.app import litestar_app
+from admitone.kit.http.session import Verifier
 from admitone.payments.model import Charge
-from admitone.payments.testgateway.webhooks import Webhook
+from admitone.payments.processors.test.webhooks import Webhook
 
 
 class Endpoint:
@@ -42,7 +42,13 @@ def body_about(charge: Charge, type: str = "payment_intent.succeeded") -> bytes:
 
 @pytest.fixture
 async def endpoint(scene: Scene) -> AsyncIterator[Endpoint]:
-    app: Any = litestar_app(payments.service, Settings(), Verifier(()), scene.own.db, {"gateway": scene.processor})
+    app: Any = litestar_app(
+        payments.service,
+        {"settings": Settings(), "db": scene.own.db, "gateway": scene.processor},
+        Verifier(()),
+        secure=False,
+        origins=Settings().origins,
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost:8000") as client:
         yield Endpoint(scene, client)
 

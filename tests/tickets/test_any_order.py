@@ -4,12 +4,12 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import ANN, PRICE, TITLE, A, B, C, order_cancelled, order_completed, order_created, order_extended, order_refunded
+from support.delivery import every_order, heard
+from support.facts import ANN, PRICE, TITLE, A, B, C, order_cancelled, order_completed, order_created, order_extended, order_refunded
 
 from admitone import tickets
 from admitone.events import OrderEvent, TicketEvent
 from admitone.tickets import commands
-from delivery import every_order, heard
 
 
 def story(ticket_id: UUID, name: str) -> tuple[list[OrderEvent], UUID | None, bool]:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.facts import (
     ANN,
     CANCEL_AT,
     MORE,
@@ -98,7 +98,7 @@ async def test_more_time_that_overtakes_its_creation_locks_as_that_would_have(sc
     assert await scene.answers() == [("updated", A)]
 
 
-async def test_more_time_for_an_order_at_another_price_is_refused_as_its_creation_would_have_been(scene: Scene) -> None:
+async def test_an_extension_at_another_price_is_refused_like_its_order(scene: Scene) -> None:
     dearer = {"ticket_id": scene.ticket_id, "price_cents": PRICE + 1}
     await scene.hears(order_extended(**dearer), order_created(**dearer), order_extended(**dearer))
     assert await scene.answers() == [("price_changed", A)]

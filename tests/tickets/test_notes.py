@@ -5,7 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rehearse
-from facts import (
+from support.delivery import every_order, heard
+from support.facts import (
     ANN,
     BOB,
     EVE,
@@ -25,7 +26,6 @@ from admitone.events import OrderEvent
 from admitone.kit.testing import Rehearsal
 from admitone.tickets import commands
 from admitone.tickets.model import NoteNotFound, NotYourTicket, TicketNotFound
-from delivery import every_order, heard
 
 NOTE = "Your code at the door: 7431\nAsk for Ann."
 

@@ -9,12 +9,12 @@ import asyncpg
 import msgspec
 import pytest
 from conftest import Rehearse
-from facts import ANN, BOB, A, order_created
+from support.facts import ANN, BOB, A, order_created
 
 from admitone import tickets
-from admitone.kit.form import Price
-from admitone.kit.paging import cursor_of
-from admitone.kit.problem import BadInput
+from admitone.kit.http.amount import Price
+from admitone.kit.http.paging import cursor_of
+from admitone.kit.http.problem import BadInput
 from admitone.kit.testing import Rehearsal
 from admitone.tickets import commands, repository
 from admitone.tickets.model import Search, Sort, Ticket
@@ -59,9 +59,9 @@ async def test_only_what_is_available_is_found(rehearse: Rehearse) -> None:
         await it.hears(order_created(ticket_id=locked.ticket_id, title="locked", price_cents=900))
         await it.does(commands.withdraw_ticket, withdrawn.ticket_id, ANN)
         assert await found(it, Search()) == ["free"]
-        assert [ticket.status for ticket in await repository.of_seller(it.tx, ANN, 10, None)] == ["available", "withdrawn", "locked"]
-        assert await repository.of_seller(it.tx, BOB, 10, None) == []
-        assert (await repository.of_seller(it.tx, ANN, 10, None))[2].order_id == A
+        assert [ticket.status for ticket in await repository.list_by_seller(it.tx, ANN, 10, None)] == ["available", "withdrawn", "locked"]
+        assert await repository.list_by_seller(it.tx, BOB, 10, None) == []
+        assert (await repository.list_by_seller(it.tx, ANN, 10, None))[2].order_id == A
 
 
 async def test_both_ends_of_a_price_range_belong_to_it(rehearse: Rehearse) -> None:
@@ -90,12 +90,12 @@ async def test_a_search_is_for_just_these_letters(rehearse: Rehearse, q: str, ti
 
 
 @pytest.mark.parametrize("sort", ["newest", "cheapest"])
-@pytest.mark.parametrize("walk", [0, 2, 1000])
+@pytest.mark.parametrize("scan_limit", [0, 2, 1000])
 async def test_a_search_finds_what_there_is_however_it_goes_about_it(
-    rehearse: Rehearse, monkeypatch: pytest.MonkeyPatch, walk: int, sort: Sort
+    rehearse: Rehearse, monkeypatch: pytest.MonkeyPatch, scan_limit: int, sort: Sort
 ) -> None:
-    """By a walk along the list, by an index, or by a short walk first: the same as looking at every ticket."""
-    monkeypatch.setattr(repository, "WALK", walk)
+    """By a scan, by the index, or by a short scan first: the same as looking at every ticket."""
+    monkeypatch.setattr(repository, "SCAN_LIMIT", scan_limit)
     chance = random.Random(1)
     words = ["U2", "Front Row", "ÉTÉ", "東京ドーム", "a", "AA", "%_\\", "🎫🎫", "  ", "ΟΔΟΣ", "Straße"]
     async with rehearse(tickets.service) as it:
@@ -121,9 +121,9 @@ async def test_what_is_rare_is_found_by_an_index(rehearse: Rehearse) -> None:
         with it.tx.connection.query_logger(asked.append):
             assert await found(it, Search(q="u2")) == ["U2"]
             await asyncio.sleep(0)  # The logger's turn.
-        (search,) = [query for query in asked if "pieces" in query.query]
+        (search,) = [query for query in asked if "ngrams" in query.query]
         plan = await it.rows(f"EXPLAIN {search.query}", *search.args)
-        assert "tickets_by_pieces" in str(plan)
+        assert "tickets_by_ngram" in str(plan)
 
 
 @pytest.mark.parametrize("sort", ["newest", "cheapest"])

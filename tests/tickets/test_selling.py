@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from conftest import Rehearse
-from facts import ANN, BOB, PRICE, TITLE, A, order_cancelled, order_completed, order_created
+from support.facts import ANN, BOB, PRICE, TITLE, A, order_cancelled, order_completed, order_created
 
 from admitone import tickets
 from admitone.events import TicketCreated, TicketUpdated
-from admitone.kit.problem import Problem
+from admitone.kit.http.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.tickets import commands
 from admitone.tickets.model import NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn

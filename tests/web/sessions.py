@@ -7,7 +7,7 @@ from uuid import uuid4
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from admitone.kit.session import ALGORITHM, ISSUER, Verifier, key_id
+from admitone.kit.http.session import ALGORITHM, ISSUER, Verifier, key_id
 
 KEY = Ed25519PrivateKey.generate()
 RAW = KEY.public_key().public_bytes_raw()

@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from house import House as RealHouse
-
+from support.house import House as RealHouse
 from web.browser import signed_up
 from web.sessions import ANN
 from web.test_order_page import PAGE, SOLD, House

@@ -11,13 +11,13 @@ from uuid import UUID
 import httpx
 import pytest
 from stripe._api_version import _ApiVersion
-
-from admitone.kit.config import Settings
-from admitone.kit.web import litestar_app
-from admitone.web import buying, service
-from admitone.web.live import Live
-from admitone.web.render import POLICY, STRIPE_JS
 from web.sessions import VERIFIER, token
+
+from admitone.config import Settings
+from admitone.kit.http.app import litestar_app
+from admitone.web import buying, service
+from admitone.web.changes import LiveChanges
+from admitone.web.render import POLICY, STRIPE_JS
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ORDER = UUID(int=7)
@@ -88,7 +88,13 @@ class House:
         self.hangs = False
         settings = Settings(stripe_publishable_key=stripe_key, fee_basis_points=fee)
         behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test", verify=False)
-        self.app = litestar_app(service, settings, VERIFIER, None, {"client": behind, "live": Live()})
+        self.app = litestar_app(
+            service,
+            {"settings": settings, "db": None, "client": behind, "live": LiveChanges()},
+            VERIFIER,
+            secure=settings.secure,
+            origins=settings.origins,
+        )
         self.browser = httpx.AsyncClient(
             transport=httpx.ASGITransport(cast("Any", self.app)),
             base_url="http://localhost:8000",
@@ -371,7 +377,7 @@ async def test_without_a_key_no_page_has_a_script_but_ours() -> None:
     assert (await house.browser.get(PAGE)).headers["content-security-policy"] == POLICY
 
 
-async def test_the_content_security_policy_is_opened_for_stripe_only_where_a_card_is_entered() -> None:
+async def test_the_policy_allows_stripe_only_where_a_card_is_entered() -> None:
     house = House(stripe_key=TEST_KEY)
     for answer in (await house.browser.get(PAGE), await house.browser.post(f"{PAGE}/payment", data={"card": ""})):
         policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
@@ -418,7 +424,7 @@ async def test_an_order_of_an_older_house_is_read_all_the_same() -> None:
     assert "your payment is being confirmed" in await house.page()
 
 
-async def test_the_note_is_asked_for_where_it_was_bought_and_the_page_does_without_one_that_cannot_be_had() -> None:
+async def test_the_page_of_a_paid_order_shows_its_note_or_does_without() -> None:
     for status in ("created", "awaiting:payment", "cancelled", "refunded"):
         house = House(status, paid=status == "refunded")
         assert "From the seller" not in await house.page()

@@ -2,11 +2,11 @@
 
 import httpx
 import pytest
-from house import House
-
-from admitone.web.static import FILES, STATIC
+from support.house import House
 from web.browser import signed_up, visitor
 from web.watcher import watching
+
+from admitone.web.static import FILES, STATIC
 
 BROWSERS = "gzip, deflate, br, zstd"
 

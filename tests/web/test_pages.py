@@ -9,8 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from house import House
-
+from support.house import House
 from web.browser import PASSWORD, Browser, signed_up, visitor
 
 
@@ -55,7 +54,7 @@ async def test_buying_without_a_session_leads_to_sign_in_and_back_to_the_ticket(
         assert "Buy for $20.00" in bob.text
 
 
-async def test_buying_without_an_account_leads_by_sign_up_to_the_ticket_and_one_click_locks_it(house: House) -> None:
+async def test_a_buyer_without_an_account_returns_from_sign_up_to_the_ticket(house: House) -> None:
     async with signed_up(house.url) as ann, visitor(house.url) as bob:
         ticket = await ann.sell("Front row", "20")
         await bob.open(ticket)

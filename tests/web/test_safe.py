@@ -8,9 +8,8 @@ from typing import cast
 
 import httpx
 import pytest
-from house import House as RealHouse
 from litestar.routes import HTTPRoute
-
+from support.house import House as RealHouse
 from web.browser import signed_up
 from web.sessions import ANN
 from web.test_order_page import ORDER, PAGE, SOLD, House

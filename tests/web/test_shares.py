@@ -3,12 +3,12 @@
 from uuid import uuid4
 
 from conftest import Rehearse
-from facts import BOB, order_reserved
+from support.facts import BOB, order_reserved
+from web.test_order_page import House
 
 from admitone import payments
 from admitone.payments import commands
 from admitone.web.wording import fee_in_words, sellers_share, shares
-from web.test_order_page import House
 
 PRICES = (50, 51, 99, 100, 1999, 2000, 3333, 12_345, 99_999_999)
 FEES = (0, 1, 25, 250, 333, 5000, 9999, 10_000)

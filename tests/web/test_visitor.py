@@ -3,12 +3,12 @@
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from web.sessions import ANN, VERIFIER, token
 
-from admitone.kit.config import Settings
-from admitone.kit.session import set_cookie
+from admitone.config import Settings
+from admitone.kit.http.session import set_cookie
 from admitone.web.api import Api, Away, client_of
 from admitone.web.visitor import SignInFirst, Visitor, who_is_asking
-from web.sessions import ANN, VERIFIER, token
 
 
 class Auth:

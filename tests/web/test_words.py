@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from admitone.kit.form import money
+from admitone.kit.http.amount import money
 from admitone.web.api import Order, OrderedTicket, Refused, Ticket, clock_of
 from admitone.web.form import errors_by_field, key_of, safe_next
 from admitone.web.wording import REASONS, at_most, free_again_in, order_state, time_left, with_links

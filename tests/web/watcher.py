@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from html import unescape
 
 import httpx
-
 from web.browser import Browser
 
 HEAR_WITHIN_SECONDS = 10

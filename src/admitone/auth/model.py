@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from admitone.kit.problem import Problem
+from admitone.kit.http.problem import Problem
 
 Email = Annotated[
     str,

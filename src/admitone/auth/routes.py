@@ -16,11 +16,11 @@ from admitone.auth.model import (
 )
 from admitone.auth.passwords import hash_password, is_right
 from admitone.auth.tokens import Signer
-from admitone.kit.config import Settings
-from admitone.kit.db import Database
-from admitone.kit.documented import SESSION_COOKIE, Empty, documented
-from admitone.kit.session import User, Verifier, cookie_name, set_cookie
-from admitone.kit.web import AnyRequest, read
+from admitone.config import Settings
+from admitone.kit.data.db import Database
+from admitone.kit.http.app import AnyRequest, read
+from admitone.kit.http.documented import SESSION_COOKIE, Empty, documented
+from admitone.kit.http.session import User, Verifier, cookie_name, set_cookie
 
 
 @documented(body=SignUpForm, answers={201: UserView}, gives_headers=SESSION_COOKIE, refuses=(EmailTaken,))

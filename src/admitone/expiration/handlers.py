@@ -1,8 +1,8 @@
-"""What expiration does about orders."""
+"""Event handlers of expiration."""
 
 from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderExtended, OrderReserved
 from admitone.expiration import commands
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.kit.service import Handlers
 
 handlers = Handlers("expiration")

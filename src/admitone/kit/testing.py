@@ -23,8 +23,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import asyncpg
 import msgspec
 
-from admitone.kit.connection import prepare_connection
-from admitone.kit.db import Tx
+from admitone.kit.data.connection import prepare_connection
+from admitone.kit.data.db import Tx
 from admitone.kit.event import CATALOGUE, Event
 from admitone.kit.service import Service, TooEarly
 

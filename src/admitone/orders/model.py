@@ -6,15 +6,16 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from admitone.kit.form import Moment, Price, major
-from admitone.kit.problem import NotFound, Problem
+from admitone.kit.http.amount import Price, major
+from admitone.kit.http.form import Moment
+from admitone.kit.http.problem import NotFound, Problem
 
 Status = Literal["created", "awaiting:payment", "complete", "cancelled", "refunded"]
 Reason = Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_failed"]
 """Why an order was cancelled."""
 Refusal = Literal["taken", "sold", "another_price", "too_many_open", "withdrawn"]
 """Why an attempt to buy was told no."""
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 class OrderForm(Struct, rename="camel"):
@@ -46,6 +47,7 @@ class Order(Struct, frozen=True, kw_only=True):
     price_cents: int
     currency: str
     lock: int
+    """The fencing token of the order."""
     expires_at: datetime
     cancel_at: datetime
     extended: bool
@@ -57,17 +59,17 @@ class Order(Struct, frozen=True, kw_only=True):
     uncollected: bool
 
 
-class Chapter(Struct, frozen=True, kw_only=True):
-    """Something that orders said or was told about one order."""
+class HistoryEntry(Struct, frozen=True, kw_only=True):
+    """One event about an order, published or received by orders."""
 
     at: datetime
     event: str
     data: dict[str, Any]
     version: int
-    """Of the order, once this had happened."""
+    """The order's version after the event."""
 
 
-class Happening(Struct, frozen=True):
+class HistoryLine(Struct, frozen=True):
     """A line of an order's history, as its buyer may read it."""
 
     at: Moment

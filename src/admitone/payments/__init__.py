@@ -6,10 +6,10 @@ listens to: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCom
 """
 
 from admitone.kit.service import Service
-from admitone.payments.figures import FIGURES
+from admitone.payments.gauges import GAUGES
 from admitone.payments.handlers import handlers
 from admitone.payments.jobs import settle_charges
-from admitone.payments.processor import gateway_of
+from admitone.payments.processors.choose import gateway_of
 from admitone.payments.routes import ROUTES
 
 service = Service(
@@ -18,6 +18,6 @@ service = Service(
     routes=ROUTES,
     handlers=handlers,
     jobs=(settle_charges,),
-    figures=FIGURES,
+    gauges=GAUGES,
     provides={"gateway": gateway_of},
 )

@@ -4,11 +4,10 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from admitone.events import PaymentAuthorized, PaymentCreated, PaymentFailed, PaymentRefunded, PaymentUncollected
-from admitone.kit.db import Tx
-from admitone.kit.log import correlation
-from admitone.kit.problem import Problem
+from admitone.kit.data.db import Tx
+from admitone.kit.http.problem import Problem
+from admitone.kit.observe.log import correlation
 from admitone.payments import ledger, repository
-from admitone.payments.gateway import OutcomeUnknown, Standing
 from admitone.payments.model import (
     MOST_ATTEMPTS,
     VOIDED,
@@ -22,6 +21,7 @@ from admitone.payments.model import (
     PaymentUnderWay,
     TimeIsUp,
 )
+from admitone.payments.processors.protocol import OutcomeUnknown, Standing
 
 LONGEST_DELAY_SECONDS = 15
 
@@ -124,9 +124,9 @@ async def note_failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) -> N
         await tx.emit(PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure))
 
 
-async def note_uncollected(tx: Tx, charge_id: UUID, trouble: str, now: datetime) -> None:
+async def note_uncollected(tx: Tx, charge_id: UUID, error: str, now: datetime) -> None:
     """The money of a complete order can't be taken any more. A person decides what follows."""
-    charge = await repository.uncollected(tx, charge_id, trouble, now)
+    charge = await repository.uncollected(tx, charge_id, error, now)
     if charge is not None:
         await tx.emit(
             PaymentUncollected(
@@ -138,10 +138,10 @@ async def note_uncollected(tx: Tx, charge_id: UUID, trouble: str, now: datetime)
         )
 
 
-async def note_trouble(tx: Tx, charge: Charge, trouble: str, now: datetime, delay_seconds: float | None = None) -> None:
+async def note_trouble(tx: Tx, charge: Charge, error: str, now: datetime, delay_seconds: float | None = None) -> None:
     """The processor was asked without a result. It is asked again, after a delay that grows to 15 s unless another is given."""
-    delay = min(2.0**charge.looks, LONGEST_DELAY_SECONDS) if delay_seconds is None else delay_seconds
-    await repository.look_again(tx, charge.charge_id, trouble, now + timedelta(seconds=delay))
+    delay = min(2.0**charge.failed_attempts, LONGEST_DELAY_SECONDS) if delay_seconds is None else delay_seconds
+    await repository.look_again(tx, charge.charge_id, error, now + timedelta(seconds=delay))
 
 
 async def ask_for_refund(tx: Tx, order_id: UUID, reason: str, relist: bool, now: datetime) -> Charge:

@@ -1,7 +1,7 @@
 """What payments does about orders: it knows their state. What follows from it, the job in jobs.py does."""
 
 from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderExtended, OrderRefunded, OrderReserved
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.kit.service import Handlers
 from admitone.payments import repository
 

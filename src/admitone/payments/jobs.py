@@ -3,13 +3,13 @@
 import asyncio
 from uuid import UUID
 
-from admitone.kit.config import Settings
-from admitone.kit.db import TRANSIENT, Database, happened
-from admitone.kit.log import going_back_to, log
+from admitone.config import Settings
+from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
+from admitone.kit.observe.log import correlation_scope, log
 from admitone.payments import repository
-from admitone.payments.gateway import Gateway
 from admitone.payments.model import DueCharge
-from admitone.payments.processing import bring_on
+from admitone.payments.processors.protocol import Gateway
+from admitone.payments.settlement import bring_on
 
 AT_ONCE = 16
 
@@ -29,7 +29,7 @@ async def settle_charges(db: Database, _settings: Settings, gateway: Gateway) ->
             except TRANSIENT as error:
                 log.warning("charges are settled as soon as the engines are back", error=repr(error))
                 await asyncio.sleep(1.0)
-            await happened(committed, 1.0)
+            await wait_for_signal(committed, 1.0)
 
 
 async def due_charges(db: Database, busy: set[UUID]) -> list[DueCharge]:
@@ -44,7 +44,7 @@ async def due_charges(db: Database, busy: set[UUID]) -> list[DueCharge]:
 async def settle(db: Database, gateway: Gateway, charge: DueCharge, busy: set[UUID]) -> None:
     """One charge, as far as it goes today; then it is busy no more."""
     try:
-        with going_back_to(charge.correlation_id):
+        with correlation_scope(charge.correlation_id):
             await bring_on(db, gateway, charge)
     except TRANSIENT as error:
         log.warning("a charge is settled as soon as the engines are back", error=repr(error))

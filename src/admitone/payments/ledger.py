@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.payments.model import Charge
 
 

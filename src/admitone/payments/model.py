@@ -6,8 +6,9 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from admitone.kit.form import Moment, major
-from admitone.kit.problem import NotFound, Problem
+from admitone.kit.http.amount import major
+from admitone.kit.http.form import Moment
+from admitone.kit.http.problem import NotFound, Problem
 
 MOST_ATTEMPTS = 3
 VOIDED = "voided"
@@ -53,11 +54,11 @@ class Charge(Struct, frozen=True, kw_only=True):
     begun_at: datetime
     changed_at: datetime
     """When it came to its status."""
-    next_look_at: datetime
+    next_attempt_at: datetime
     """Not before this is the processor asked again."""
-    looks: int
+    failed_attempts: int
     """How often in a row the processor was asked without a result."""
-    trouble: str | None
+    last_error: str | None
     """Why the last time there was none."""
     stripe_id: str | None
     redirect_url: str | None

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from admitone.events import OrderEvent
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.payments.model import MOST_ATTEMPTS, Charge, DueCharge, OrderCopy
 
 IN_DOUBT_AFTER = timedelta(seconds=15)
@@ -43,7 +43,7 @@ async def begin(tx: Tx, charge_id: UUID, order_id: UUID, user_id: UUID, token: s
         Charge,
         """
         INSERT INTO charges (charge_id, order_id, attempt, status, amount_cents, currency, fee_cents, seller_id, payment_token,
-                             idempotency_key, begun_at, changed_at, next_look_at, correlation_id)
+                             idempotency_key, begun_at, changed_at, next_attempt_at, correlation_id)
         SELECT $1, order_id, 1 + (SELECT count(*) FROM charges WHERE order_id = $2), 'created', price_cents, currency,
                (price_cents * fee_basis_points + 5000) / 10000, seller_id, $4, $5, $6, $6, $9, $8
         FROM order_copies
@@ -68,7 +68,7 @@ async def needs_confirmation(tx: Tx, charge_id: UUID, stripe_id: str, redirect_u
     """The buyer has to confirm it at the bank first."""
     await tx.run(
         """
-        UPDATE charges SET stripe_id = $2, redirect_url = $3, next_look_at = $4, looks = 0, trouble = NULL
+        UPDATE charges SET stripe_id = $2, redirect_url = $3, next_attempt_at = $4, failed_attempts = 0, last_error = NULL
         WHERE charge_id = $1 AND status = 'created'
         """,
         charge_id,
@@ -83,7 +83,8 @@ async def authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: datetime) -> 
     return await tx.one(
         Charge,
         """
-        UPDATE charges SET status = 'authorized', stripe_id = $2, changed_at = $3, next_look_at = $3, looks = 0, trouble = NULL
+        UPDATE charges SET status = 'authorized', stripe_id = $2, changed_at = $3, next_attempt_at = $3,
+            failed_attempts = 0, last_error = NULL
         WHERE charge_id = $1 AND status = 'created' RETURNING *
         """,
         charge_id,
@@ -97,7 +98,7 @@ async def completed(tx: Tx, charge_id: UUID, now: datetime) -> Charge | None:
     return await tx.one(
         Charge,
         """
-        UPDATE charges SET status = 'completed', changed_at = $2, next_look_at = $2, looks = 0, trouble = NULL
+        UPDATE charges SET status = 'completed', changed_at = $2, next_attempt_at = $2, failed_attempts = 0, last_error = NULL
         FROM order_copies AS copy
         WHERE charge_id = $1 AND charges.status = 'authorized' AND copy.order_id = charges.order_id AND copy.status = 'complete'
         RETURNING charges.*
@@ -115,7 +116,7 @@ async def failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) -> Charge
     return await tx.one(
         Charge,
         """
-        UPDATE charges SET status = 'failed', failure = $2, changed_at = $3, trouble = NULL
+        UPDATE charges SET status = 'failed', failure = $2, changed_at = $3, last_error = NULL
         FROM order_copies AS copy
         WHERE charge_id = $1 AND copy.order_id = charges.order_id
             AND (charges.status = 'created' OR charges.status = 'authorized' AND copy.status = 'cancelled')
@@ -127,30 +128,30 @@ async def failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) -> Charge
     )
 
 
-async def uncollected(tx: Tx, charge_id: UUID, trouble: str, now: datetime) -> Charge | None:
+async def uncollected(tx: Tx, charge_id: UUID, error: str, now: datetime) -> Charge | None:
     """The charge, whose approved money can't be taken any more; None when it has ended already."""
     return await tx.one(
         Charge,
         """
-        UPDATE charges SET status = 'uncollected', trouble = $2, changed_at = $3, next_look_at = $3
+        UPDATE charges SET status = 'uncollected', last_error = $2, changed_at = $3, next_attempt_at = $3
         FROM order_copies AS copy
         WHERE charge_id = $1 AND charges.status = 'authorized' AND copy.order_id = charges.order_id AND copy.status = 'complete'
         RETURNING charges.*
         """,
         charge_id,
-        trouble,
+        error,
         now,
     )
 
 
-async def look_again(tx: Tx, charge_id: UUID, trouble: str, at: datetime) -> None:
+async def look_again(tx: Tx, charge_id: UUID, error: str, at: datetime) -> None:
     await tx.run(
         """
-        UPDATE charges SET trouble = $2, next_look_at = $3, looks = looks + 1
+        UPDATE charges SET last_error = $2, next_attempt_at = $3, failed_attempts = failed_attempts + 1
         WHERE charge_id = $1 AND status NOT IN ('failed', 'refunded')
         """,
         charge_id,
-        trouble,
+        error,
         at,
     )
 
@@ -160,7 +161,7 @@ async def ask_for_refund(tx: Tx, order_id: UUID, reason: str, relist: bool, now:
     return await tx.one(
         Charge,
         """
-        UPDATE charges SET refund_asked_at = $4, refund_reason = $2, relist = $3, next_look_at = $4, looks = 0
+        UPDATE charges SET refund_asked_at = $4, refund_reason = $2, relist = $3, next_attempt_at = $4, failed_attempts = 0
         FROM order_copies AS copy
         WHERE charges.order_id = $1 AND copy.order_id = $1 AND copy.status = 'complete'
             AND charges.status IN ('authorized', 'completed', 'uncollected') AND refund_asked_at IS NULL
@@ -182,7 +183,7 @@ async def refunded(tx: Tx, charge_id: UUID, refund_id: str | None, now: datetime
     return await tx.one(
         Charge,
         """
-        UPDATE charges SET status = 'refunded', stripe_refund_id = $2, changed_at = $3, trouble = NULL
+        UPDATE charges SET status = 'refunded', stripe_refund_id = $2, changed_at = $3, last_error = NULL
         WHERE charge_id = $1 AND status IN ('completed', 'uncollected') RETURNING *
         """,
         charge_id,
@@ -239,10 +240,10 @@ async def due(tx: Tx, now: datetime) -> list[DueCharge]:
         """
         SELECT charges.*, copy.status AS order_status FROM charges JOIN order_copies AS copy USING (order_id)
         WHERE charges.status = 'created' AND (
-                next_look_at <= $1 OR (copy.status = 'cancelled' AND stripe_id IS NOT NULL AND looks = 0))
-           OR charges.status = 'authorized' AND copy.status IN ('complete', 'cancelled') AND next_look_at <= $1
-           OR charges.status IN ('completed', 'uncollected') AND refund_asked_at IS NOT NULL AND next_look_at <= $1
-        ORDER BY next_look_at LIMIT 50
+                next_attempt_at <= $1 OR (copy.status = 'cancelled' AND stripe_id IS NOT NULL AND failed_attempts = 0))
+           OR charges.status = 'authorized' AND copy.status IN ('complete', 'cancelled') AND next_attempt_at <= $1
+           OR charges.status IN ('completed', 'uncollected') AND refund_asked_at IS NOT NULL AND next_attempt_at <= $1
+        ORDER BY next_attempt_at LIMIT 50
         """,
         now,
     )

@@ -8,14 +8,14 @@ from uuid import UUID
 from litestar import Response, get, post
 from msgspec.structs import replace
 
-from admitone.kit.db import TRANSIENT, Database
-from admitone.kit.documented import documented
-from admitone.kit.idempotency import Known, claim, remember
-from admitone.kit.log import log
-from admitone.kit.session import User
-from admitone.kit.web import AnyRequest, as_problem_json, eventually, read, read_query
-from admitone.payments import commands, processing, repository
-from admitone.payments.gateway import Gateway, OutcomeUnknown, Refused, WrongSignature
+from admitone.kit.data.db import TRANSIENT, Database
+from admitone.kit.http.app import AnyRequest, as_problem_json, eventually, read, read_query
+from admitone.kit.http.documented import documented
+from admitone.kit.http.idempotency import Known, claim, remember
+from admitone.kit.http.session import User
+from admitone.kit.observe.log import log
+from admitone.payments import commands, repository
+from admitone.payments import settlement as processing
 from admitone.payments.model import (
     VOIDED,
     AttemptView,
@@ -37,7 +37,8 @@ from admitone.payments.model import (
     UnknownCard,
     UnknownToken,
 )
-from admitone.payments.testgateway import bank
+from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, WrongSignature
+from admitone.payments.processors.test import bank
 
 ANSWER_WITHIN_SECONDS = 5.0
 

@@ -1,7 +1,7 @@
-"""What tickets does about orders. The fencing token decides, never the order of arrival."""
+"""Event handlers of tickets. The fencing token decides, never the order of arrival."""
 
 from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderExtended, OrderRefunded
-from admitone.kit.db import Tx
+from admitone.kit.data.db import Tx
 from admitone.kit.service import Handlers
 from admitone.tickets import commands
 

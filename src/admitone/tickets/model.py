@@ -6,13 +6,25 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from admitone.kit.form import Amount, Moment, Price, Title, major
-from admitone.kit.paging import Limit
-from admitone.kit.problem import NotFound, Problem
+from admitone.kit.http.amount import Amount, Price, major
+from admitone.kit.http.form import Moment
+from admitone.kit.http.paging import Limit
+from admitone.kit.http.problem import NotFound, Problem
 
 Sort = Literal["newest", "cheapest"]
 Status = Literal["available", "locked", "sold", "withdrawn"]
 Note = Annotated[str, Meta(max_length=2000, description="must have at most 2000 characters", examples=["Your code at the door: 7431"])]
+
+Title = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"\S",
+        description="must be text of 1 to 200 characters that are not all blank",
+        examples=["Front row, Friday"],
+    ),
+]
 
 
 class TicketForm(Struct):
@@ -58,6 +70,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     withdrawn: bool
     sold: bool
     lock: int
+    """The fencing token of the newest order that was received for the ticket."""
     locked_until: datetime | None
     created_at: datetime
     relisted: int

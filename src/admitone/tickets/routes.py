@@ -6,13 +6,13 @@ from uuid import UUID
 
 from litestar import Response, delete, get, post, put
 
-from admitone.kit.config import Settings
-from admitone.kit.db import Database
-from admitone.kit.documented import documented
-from admitone.kit.idempotency import once
-from admitone.kit.paging import LINK, Page, links
-from admitone.kit.session import User
-from admitone.kit.web import AnyRequest, eventually, read, read_query
+from admitone.config import Settings
+from admitone.kit.data.db import Database
+from admitone.kit.http.app import AnyRequest, eventually, read, read_query
+from admitone.kit.http.documented import documented
+from admitone.kit.http.idempotency import once
+from admitone.kit.http.paging import LINK, Page, links
+from admitone.kit.http.session import User
 from admitone.tickets import commands, repository
 from admitone.tickets.model import (
     NewTicketForm,
@@ -47,7 +47,7 @@ async def my_tickets(request: AnyRequest, db: Database, user: User) -> Response[
     """One's own tickets in all states, newest first."""
     page = read_query(request, Page)
     async with db.reading() as tx:
-        found = await repository.of_seller(tx, user.id, page.limit, page.cursor)
+        found = await repository.list_by_seller(tx, user.id, page.limit, page.cursor)
     return _page(request, found, page.limit, newest=True)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from litestar import Response, get, post
 
-from admitone.kit.web import AnyRequest
+from admitone.kit.http.app import AnyRequest
 from admitone.web.api import Api, Refused
 from admitone.web.form import errors_by_field, read_form, safe_next
 from admitone.web.render import page, see_other
@@ -47,7 +47,7 @@ def _form(request: AnyRequest, visitor: Visitor, template: str) -> Response[str]
 
 
 async def _enter(request: AnyRequest, template: str, enter: Callable[[str, str], Awaitable[str]]) -> Response[str]:
-    """On with a session to where the visitor was, or the form again, without the password."""
+    """Redirect with the new session to where the visitor was, or show the form again, without the password."""
     fields = await read_form(request)
     back = safe_next(fields.get("next", "/"))
     email = fields.get("email", "").strip()

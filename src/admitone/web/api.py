@@ -1,4 +1,4 @@
-"""A typed client of the other services' HTTP API: all that the pages know of the rest of the house."""
+"""A typed client of the other services' HTTP API. The pages know the other services only by it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,9 +12,9 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from admitone.kit.config import Settings
-from admitone.kit.db import Database
-from admitone.kit.log import correlation, log
+from admitone.config import Settings
+from admitone.kit.data.db import Database
+from admitone.kit.observe.log import correlation, log
 
 PAGE_SIZE = 24
 ANSWER_WITHIN_SECONDS = 12
@@ -26,11 +26,11 @@ Item = TypeVar("Item")
 
 
 class Away(Exception):
-    """A part of the house does not answer."""
+    """Another service does not answer."""
 
 
 class Refused(Exception):
-    """The API said no, and why."""
+    """A refusal of the API, with its reason."""
 
     def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]]) -> None:
         super().__init__(f"{status} {kind}: {detail}")
@@ -80,7 +80,7 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
         return max(0, int((self.expires_at - self.server_time).total_seconds()))
 
 
-class Happening(msgspec.Struct, frozen=True):
+class HistoryLine(msgspec.Struct, frozen=True):
     """A line of an order's history."""
 
     at: datetime
@@ -136,7 +136,7 @@ class Proof(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def attempts(self) -> int:
-        """To buy."""
+        """All attempts to buy: orders and refusals."""
         return self.orders + self.refusals
 
 
@@ -233,9 +233,9 @@ class Api:
     async def order(self, order_id: UUID) -> Order:
         return _read(await self._call("GET", f"/api/orders/{order_id}"), Order)
 
-    async def history(self, order_id: UUID) -> list[Happening]:
+    async def history(self, order_id: UUID) -> list[HistoryLine]:
         """What happened to an order so far, oldest first."""
-        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[Happening])
+        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[HistoryLine])
 
     async def extend(self, order_id: UUID) -> None:
         """More time to pay; a second time changes nothing."""
@@ -249,7 +249,7 @@ class Api:
         await self._call("DELETE", f"/api/orders/{order_id}")
 
     async def pay(self, order_id: UUID, token: str, key: str) -> None:
-        """Begin a payment; how it stands, `payments` says."""
+        """Begin a payment; `payments` returns its state."""
         await self._call("POST", "/api/payments", {"orderId": str(order_id), "token": token}, key=key)
 
     async def payments(self, order_id: UUID) -> list[Attempt]:
@@ -273,7 +273,7 @@ class Api:
         try:
             answer = await self._client.request(method, path, json=body, params=params, headers=headers)
         except httpx.TransportError as error:
-            log.warning("a service does not answer", path=path, error=repr(error))
+            log.warning("service_unavailable", message="a service does not answer", path=path, error=repr(error))
             raise Away(path) from error
         if answer.is_success:
             return answer
@@ -296,7 +296,7 @@ def _read(answer: httpx.Response, wanted: type[Item]) -> Item:
     try:
         return msgspec.json.decode(answer.content, type=wanted)
     except msgspec.DecodeError as error:
-        log.error("an answer can't be read", path=answer.url.path, error=str(error))
+        log.error("answer_unreadable", message="an answer can't be read", path=answer.url.path, error=str(error))
         raise Away(answer.url.path) from error
 
 
@@ -312,7 +312,7 @@ def _session(answer: httpx.Response) -> str:
 
 
 def _at(ticket: Ticket, answer: httpx.Response) -> Ticket:
-    """The ticket with the time at which it was so."""
+    """The ticket with the time of the answer, by the answering server's clock."""
     return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=clock_of(answer) or datetime.now(UTC))
 
 

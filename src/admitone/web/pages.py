@@ -4,9 +4,9 @@ from litestar import Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from admitone.kit.problem import ForeignOrigin
-from admitone.kit.web import SAFE_METHODS
-from admitone.web import account, browsing, buying, proof, selling, watching
+from admitone.kit.http.app import SAFE_METHODS
+from admitone.kit.http.problem import ForeignOrigin
+from admitone.web import account, browsing, buying, proof, selling, streams
 from admitone.web.static import static_file
 from admitone.web.visitor import DEPENDENCIES
 
@@ -26,7 +26,7 @@ def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler
 
 PAGES = Router(
     path="/",
-    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES, *watching.ROUTES, *proof.ROUTES],
+    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES, *streams.ROUTES, *proof.ROUTES],
     dependencies=DEPENDENCIES,
     guards=[not_from_another_site],
 )

@@ -8,8 +8,8 @@ from typing import Any
 
 from litestar import Response, get
 
-from admitone.kit.problem import NotFound
-from admitone.kit.web import AnyRequest
+from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.problem import NotFound
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {

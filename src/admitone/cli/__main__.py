@@ -1,0 +1,5 @@
+"""python -m admitone.cli"""
+
+from admitone.cli import main
+
+main()

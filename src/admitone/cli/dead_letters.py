@@ -1,0 +1,99 @@
+"""admitone parked: list, show, replay and drop dead letters."""
+
+import sys
+from collections.abc import Awaitable, Callable
+
+import click
+
+from admitone.cli.common import checked_reason, load_settings, print_out, run, say, sentences_for_errors
+from admitone.config import WrongSettings
+from admitone.ops import dead_letters
+from admitone.runtime.data_folder import settings_of_run
+
+
+@click.group(invoke_without_command=True)
+@click.option("--dropped", is_flag=True, help="List what was dropped instead, with the reasons.")
+@click.pass_context
+def parked(context: click.Context, dropped: bool) -> None:
+    """List what the services could not handle (times in UTC); `show`, `replay` or `drop` it."""
+
+    async def work(opened: dead_letters.Desk) -> bool:
+        lines = dead_letters.rows(await dead_letters.letters(opened, dropped=dropped))
+        if lines or not opened.troubles:
+            print_out("\n".join(lines) or ("Nothing was dropped." if dropped else "Nothing is parked."))
+        return True
+
+    if context.invoked_subcommand is None:
+        _at_desk(work)
+
+
+@parked.command()
+@click.argument("event_id")
+def show(event_id: str) -> None:
+    """Show one whole; the beginning of its id will do."""
+
+    async def work(opened: dead_letters.Desk) -> bool:
+        for letter in await dead_letters.of_event(opened, dead_letters.beginning_of_id(event_id), or_dropped=True):
+            print_out("\n".join([*await dead_letters.whole(opened, letter), ""]))
+        return True
+
+    _at_desk(work)
+
+
+@parked.command()
+@click.argument("event_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Everything that is parked.")
+@click.option("--service", help="Only what this service has parked.")
+def replay(event_id: str | None, everything: bool, service: str | None) -> None:
+    """Handle one again, or all; what it says leaves as soon as its service runs. Exit code 1 if any stays parked."""
+
+    async def work(opened: dead_letters.Desk) -> bool:
+        if (event_id is None) != everything:
+            raise WrongSettings("Say which: an event's id, or --all.")
+        found = await (
+            dead_letters.letters(opened) if event_id is None else dead_letters.of_event(opened, dead_letters.beginning_of_id(event_id))
+        )
+        all_gone = True
+        for letter in found:
+            gone, what = await dead_letters.replay(opened.databases[letter.service], letter)
+            print_out(f"{dead_letters.named(letter)} {what}.")
+            all_gone &= gone
+        if not found and not opened.troubles:
+            print_out("Nothing is parked.")
+        return all_gone
+
+    _at_desk(work, service)
+
+
+@parked.command()
+@click.argument("event_id")
+@click.option("--reason", required=True, help="Kept with what is dropped.")
+@click.option("--service", help="Only what this service has parked.")
+def drop(event_id: str, reason: str, service: str | None) -> None:
+    """Decide that one is never handled. It is kept, with the reason."""
+
+    async def work(opened: dead_letters.Desk) -> bool:
+        why = checked_reason(reason)
+        for letter in await dead_letters.of_event(opened, dead_letters.beginning_of_id(event_id)):
+            dropped = await dead_letters.drop(opened.databases[letter.service], letter, why)
+            print_out(f"{dead_letters.named(letter)} {'is dropped' if dropped else 'is not parked any more'}.")
+        return True
+
+    _at_desk(work, service)
+
+
+def _at_desk(work: Callable[[dead_letters.Desk], Awaitable[bool]], service: str | None = None) -> None:
+    """Exit code 1 if it says so, or if there is a database that could not be looked into."""
+    settings = load_settings()
+
+    async def there() -> bool:
+        async with dead_letters.at_desk(settings_of_run(settings), service) as opened:
+            try:
+                return await work(opened) and not opened.troubles
+            finally:
+                if opened.troubles:
+                    say(f"admitone: {dead_letters.trouble_of(opened)}")
+
+    with sentences_for_errors():
+        if not run(there()):
+            sys.exit(1)

@@ -1,0 +1,65 @@
+"""Commands about events: the map of events, the stream as it happens, the documents made from the code."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from admitone.apidocs import asyncapi, markdown
+from admitone.apidocs.overview import overview
+from admitone.cli.common import fail, load_settings, print_out, run, say, sentences_for_errors, until_interrupted
+from admitone.config import WrongSettings
+from admitone.ops import dead_letters
+from admitone.ops.tail import heard, pattern_of
+from admitone.runtime.data_folder import settings_of_run
+from admitone.services import SERVICES, named
+
+
+@click.command()
+@click.option("--asyncapi", "as_asyncapi", is_flag=True, help="Print the map as an AsyncAPI 3.0 document instead.")
+@click.option("--follow", is_flag=True, help="Print what happens instead, as it happens (times in UTC); Ctrl-C ends it.")
+@click.option("--service", help="With --follow: only what this service says.")
+@click.option("--subject", help="With --follow: only such subjects, as in events.*.OrderCreated or events.payments.>")
+@click.option("--id", "id_begins", help="With --follow: only what has this id in it, or one that begins like this.")
+@click.option("--from-beginning", is_flag=True, help="With --follow: first all that has happened.")
+@click.option("--json", "as_json", is_flag=True, help="With --follow: a message a line, as JSON.")
+def events(
+    as_asyncapi: bool, follow: bool, service: str | None, subject: str | None, id_begins: str | None, from_beginning: bool, as_json: bool
+) -> None:
+    """Print the map: who says which event, and who listens. With --follow: the stream, as it happens."""
+    if not follow:
+        if service or subject or id_begins or from_beginning or as_json:
+            fail("--service, --subject, --id, --from-beginning and --json need --follow.")
+        click.echo(asyncapi.text(overview(SERVICES)).rstrip() if as_asyncapi else "\n".join(markdown.lines()))
+        return
+    if as_asyncapi:
+        fail("--asyncapi prints the map, and --follow what happens: say one of them.")
+    settings = load_settings()
+    with sentences_for_errors():
+        named([service] if service else [])
+        pattern = pattern_of(subject, service)
+        wanted = dead_letters.beginning_of_id(id_begins) if id_begins else ""
+        coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+        async def work() -> None:
+            url = settings.nats_url or settings_of_run(settings).nats_url
+            if url is None:
+                raise WrongSettings("there is no event bus to follow: set NATS_URL.")
+            async with contextlib.aclosing(heard(url, pattern, from_beginning, say)) as messages:
+                async for message in messages:
+                    if (service and message.owner != service) or (wanted and not message.speaks_of(wanted)):
+                        continue
+                    if not print_out(message.json() if as_json else message.line(coloured), coloured):
+                        return
+
+        run(until_interrupted(work()))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default="docs")
+def docs(folder: Path) -> None:
+    """Write the documents that are made from the code anew, in the folder docs."""
+    for path, text in markdown.documents(folder).items():
+        path.write_text(text)

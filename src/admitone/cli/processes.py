@@ -1,0 +1,128 @@
+"""Commands that run or prepare a process: up, serve, gateway, migrate, keygen."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+
+from admitone import config
+from admitone.auth.tokens import make_key, public_key
+from admitone.cli.common import listen, load_settings, run, say, sentences_for_errors
+from admitone.config import Settings, WrongSettings
+from admitone.kit.data.migrations import migrate_at
+from admitone.kit.observe.log import configure as configure_log
+from admitone.runtime.data_folder import only_run_in
+from admitone.runtime.engines import with_engines
+from admitone.runtime.gateway import gateway as running_gateway
+from admitone.runtime.process import running
+from admitone.runtime.provisioning import create_databases
+from admitone.runtime.server import serve as serve_app
+from admitone.services import SERVICES, named
+
+
+@click.command()
+def up() -> None:
+    """Run the whole marketplace in one process, with embedded engines where no others are named."""
+    settings = load_settings()
+    configure_log()
+    with sentences_for_errors():
+        listening = listen(settings)
+        with only_run_in(settings.data):
+            run(_up(settings, listening))
+
+
+async def _up(settings: Settings, listening: socket.socket) -> None:
+    async with with_engines(settings, say) as complete:
+        assert complete.database_url is not None
+        await create_databases(complete.database_url, config.DATABASES)
+        async with running(SERVICES, complete) as dispatcher:
+            await serve_app(dispatcher, listening, lambda: _welcome(complete))
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+def serve(names: tuple[str, ...]) -> None:
+    """Run just these services (all of them without a name), against engines given by settings."""
+    settings = load_settings()
+    configure_log()
+    with sentences_for_errors():
+        services = named(names)
+        listening = listen(settings)
+        run(_serve(services, settings, listening))
+
+
+async def _serve(services: list[Any], settings: Settings, listening: socket.socket) -> None:
+    async with running(services, settings) as dispatcher:
+        names = ", ".join(service.name for service in services)
+        await serve_app(dispatcher, listening, lambda: say(f"{names}: listening at http://{settings.host}:{settings.port}"))
+
+
+@click.command()
+def gateway() -> None:
+    """Hand requests on to services that run apart; ADMITONE_<SERVICE>_URL says where each is."""
+    settings = load_settings()
+    configure_log()
+    with sentences_for_errors():
+        run(_gateway(settings, listen(settings)))
+
+
+async def _gateway(settings: Settings, listening: socket.socket) -> None:
+    async with running_gateway(settings) as dispatcher:
+        await serve_app(dispatcher, listening, lambda: say(f"gateway: listening at http://{settings.host}:{settings.port}"))
+
+
+@click.command()
+@click.option("--create", is_flag=True, help="First make the missing databases and roles; DATABASE_URL is the administrator's.")
+@click.argument("names", nargs=-1)
+def migrate(create: bool, names: tuple[str, ...]) -> None:
+    """Bring the databases of these services (all of them without a name) up to date."""
+    settings = load_settings()
+    with sentences_for_errors():
+        services = [service.name for service in named(names) if service.has_database]
+        # Its tables it makes by itself, as soon as payments runs without a key.
+        test_processor = [config.TEST_PROCESSOR] if "payments" in services and not settings.stripe_secret_key else []
+
+        async def work() -> None:
+            if create:
+                if settings.database_url is None:
+                    raise WrongSettings("--create needs DATABASE_URL, the administrator's.")
+                await create_databases(settings.database_url, [*services, *test_processor])
+            for name in services:
+                applied = await migrate_at(settings.database_url_of(name), name)
+                click.echo(f"{name}: {', '.join(applied) or 'up to date'}")
+
+        run(work())
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Make the key that signs sessions, and print its public half for ADMITONE_PUBLIC_KEYS."""
+    with sentences_for_errors():
+        try:
+            make_key(file)
+        except OSError as error:
+            raise WrongSettings(f"{file} can't be written: {error.strerror}.") from error
+        click.echo(public_key(file))
+
+
+def _welcome(settings: Settings) -> None:
+    say(
+        f"""
+  Admit One is open at {settings.public_url}
+
+  Payments   {_payments(settings)}
+  Data       {settings.data.resolve()}
+  Stop       Ctrl-C
+"""
+    )
+
+
+def _payments(settings: Settings) -> str:
+    if settings.stripe_secret_key is None:
+        return """test mode, no real payments: token tok_visa, or card 4242 4242 4242 4242
+             (tok_chargeDeclined, or 4000 0000 0000 0002, is declined)"""
+    if "_live_" in settings.stripe_secret_key:
+        return "Stripe: cards are really charged"
+    return "Stripe's test mode, no real payments"

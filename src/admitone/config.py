@@ -1,0 +1,243 @@
+"""The settings: read once from the environment into one frozen struct. All errors are reported together at the start."""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
+
+Value = TypeVar("Value")
+
+SERVICES_WITH_A_DATABASE = ("auth", "tickets", "orders", "expiration", "payments")
+TEST_PROCESSOR = "testgateway"
+"""The card processor of test mode keeps its books in a database of its own, as one out in the world would."""
+DATABASES = (*SERVICES_WITH_A_DATABASE, TEST_PROCESSOR)
+
+NOT_OF_TWO_DECIMALS = frozenset({
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",  # no decimals
+    "BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND",  # three decimals
+})  # fmt: skip
+"""Currencies whose smallest unit is no hundredth: an amount in cents would be charged a hundred or ten times wrong."""
+
+
+class WrongSettings(Exception):
+    """A setting is missing or can't be used; the message is the sentence for the person who set it."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
+    """All settings. They hold secrets, so they are never printed as a whole."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = "http://localhost:8000"
+    data: Path = Path(".data")
+    database_url: str | None = None
+    nats_url: str | None = None
+    own_database_urls: Mapping[str, str] = field(default_factory=dict)
+    own_nats_urls: Mapping[str, str] = field(default_factory=dict)
+    service_urls: Mapping[str, str] = field(default_factory=dict)
+    services_url: str = "http://127.0.0.1:8000"
+    signing_key_file: Path | None = None
+    public_keys: tuple[str, ...] = ()
+    order_window_seconds: int = 900
+    settle_seconds: int = 30
+    max_open_orders: int = 8
+    currency: str = "USD"
+    fee_basis_points: int = 0
+    """The marketplace's fee, in hundredths of a percent of the price."""
+    stripe_secret_key: str | None = None
+    stripe_publishable_key: str | None = None
+    stripe_webhook_secret: str | None = None
+    stripe_api_base: str | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies are only for https: always, but on http://localhost."""
+        return self.public_url.startswith("https:")
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins that are our own. On a laptop the two names of the same machine are both fine."""
+        url = self.public_url
+        return frozenset({url, url.replace("//localhost", "//127.0.0.1"), url.replace("//127.0.0.1", "//localhost")})
+
+    def database_url_of(self, service: str) -> str:
+        """Where one service's database is, under its own role. Raises WrongSettings where nothing says so."""
+        if service in self.own_database_urls:
+            return self.own_database_urls[service]
+        if self.database_url is None:
+            raise WrongSettings(f"{service} has no database: set ADMITONE_{service.upper()}_DATABASE_URL, or DATABASE_URL for all.")
+        return own_database_url(self.database_url, service)
+
+    def nats_url_of(self, service: str) -> str:
+        """Where one service finds the stream. Raises WrongSettings where nothing says so."""
+        url = self.own_nats_urls.get(service, self.nats_url)
+        if url is None:
+            raise WrongSettings(f"{service} has no event bus: set ADMITONE_{service.upper()}_NATS_URL, or NATS_URL for all.")
+        return url
+
+
+def own_database_url(administrator_url: str, service: str) -> str:
+    """One service's database and role on the administrator's server; the role's password follows from the administrator's."""
+    url = urlsplit(administrator_url)
+    secret = hmac.new((url.password or "").encode(), f"admitone/{service}".encode(), hashlib.sha256).digest()
+    password = base64.urlsafe_b64encode(secret).decode().rstrip("=")
+    where = (url.netloc.rpartition("@")[2]) or "127.0.0.1"
+    return urlunsplit(("postgresql", f"{quote(service)}:{password}@{where}", f"/{service}", url.query, ""))
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from the environment. Raises WrongSettings, which names every value that can't be used."""
+    wrong: list[str] = []
+
+    def read(name: str, default: Value, parse: Callable[[str], Value]) -> Value:
+        text = environ.get(name, "")
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            wrong.append(f"{name} {error}.")
+            return default
+
+    def urls(suffix: str, services: tuple[str, ...], parse: Callable[[str], str]) -> dict[str, str]:
+        given = {service: read(f"ADMITONE_{service.upper()}_{suffix}", "", parse) for service in services}
+        return {service: url for service, url in given.items() if url}
+
+    host = read("ADMITONE_HOST", "127.0.0.1", str)
+    port = read("ADMITONE_PORT", 8000, _whole(1, 65535))
+    settings = Settings(
+        host=host,
+        port=port,
+        public_url=read("ADMITONE_PUBLIC_URL", f"http://localhost:{port}", _public_url),
+        data=read("ADMITONE_DATA", Path(".data"), Path),
+        database_url=read("DATABASE_URL", None, _url("postgresql", "postgres")),
+        nats_url=read("NATS_URL", None, _url("nats", "tls")),
+        own_database_urls=urls("DATABASE_URL", DATABASES, _url("postgresql", "postgres")),
+        own_nats_urls=urls("NATS_URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("nats", "tls")),
+        service_urls=urls("URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("http", "https")),
+        services_url=read(
+            "ADMITONE_SERVICES_URL", f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}", _url("http", "https")
+        ),
+        signing_key_file=read("ADMITONE_SIGNING_KEY_FILE", None, _file),
+        public_keys=read("ADMITONE_PUBLIC_KEYS", (), _public_keys),
+        order_window_seconds=read("ADMITONE_ORDER_WINDOW_SECONDS", 900, _whole(1, 86_400)),
+        settle_seconds=read("ADMITONE_SETTLE_SECONDS", 30, _whole(1, 3_600)),
+        max_open_orders=read("ADMITONE_MAX_OPEN_ORDERS", 8, _whole(1, 1_000)),
+        currency=read("ADMITONE_CURRENCY", "USD", _currency),
+        fee_basis_points=read("ADMITONE_FEE_PERCENT", 0, _percent),
+        stripe_secret_key=read("STRIPE_SECRET_KEY", None, _stripe_key("sk", "rk")),
+        stripe_publishable_key=read("STRIPE_PUBLISHABLE_KEY", None, _stripe_key("pk")),
+        stripe_webhook_secret=read("STRIPE_WEBHOOK_SECRET", None, _stripe_webhook_secret),
+        stripe_api_base=read("STRIPE_API_BASE", None, _url("http", "https")),
+    )
+    wrong += _conflicts(settings) if not wrong else []
+    if wrong:
+        raise WrongSettings(" ".join(wrong))
+    return settings
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {text[:40]!r}")
+        return int(text)
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        try:
+            url = urlsplit(text)
+            usable = url.scheme in schemes and (bool(url.hostname) or url.query.startswith("host=")) and (url.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:  # The value may hold a password: it is not repeated.
+            raise ValueError(f"must be an address that begins with {schemes[0]}://")
+        return text.rstrip("/")
+
+    return parse
+
+
+def _public_url(text: str) -> str:
+    url = urlsplit(_url("http", "https")(text))
+    if url.path or url.query or url.fragment or "@" in url.netloc:
+        raise ValueError("must be an address without a user or a path, such as https://tickets.example")
+    if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1"):
+        raise ValueError("must begin with https:// for any host but localhost: cookies travel with it")
+    default_port = {"http": ":80", "https": ":443"}[url.scheme]
+    return f"{url.scheme}://{url.netloc.lower().removesuffix(default_port)}"  # As a browser's Origin has it.
+
+
+def _file(text: str) -> Path:
+    try:
+        found = Path(text).is_file()
+    except OSError:
+        found = False
+    if not found:  # The value may be the key itself: it is not repeated.
+        raise ValueError("must be the name of a file that is there")
+    return Path(text)
+
+
+def _currency(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{3}", text):
+        raise ValueError(f"must be a currency's three letters, such as USD, not {text[:40]!r}")
+    if text in NOT_OF_TWO_DECIMALS:
+        raise ValueError(f"must be a currency with cents; {text} has none, or more than two decimals")
+    return text
+
+
+def _percent(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?", text) or Decimal(text) > 100:
+        raise ValueError(f"must be a percentage from 0 to 100 with at most two decimals, such as 2.5, not {text[:40]!r}")
+    return int(Decimal(text) * 100)
+
+
+def _stripe_key(*kinds: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(
+            rf"({'|'.join(kinds)})_(test|live)_[A-Za-z0-9]{{8,250}}", text
+        ):  # It may be another secret: it is not repeated.
+            raise ValueError(f"must be a key that begins with {' or '.join(f'{kind}_test_ or {kind}_live_' for kind in kinds)}")
+        return text
+
+    return parse
+
+
+def _stripe_webhook_secret(text: str) -> str:
+    if not re.fullmatch(r"whsec_[A-Za-z0-9+/=_-]{8,250}", text):
+        raise ValueError("must be the signing secret of the webhook endpoint; it begins with whsec_")
+    return text
+
+
+def _conflicts(settings: Settings) -> list[str]:
+    """Settings that are valid alone, but not together."""
+    secret, publishable = settings.stripe_secret_key, settings.stripe_publishable_key
+    wrong = []
+    if secret and not settings.stripe_webhook_secret:
+        wrong.append("STRIPE_WEBHOOK_SECRET is missing: with STRIPE_SECRET_KEY, Stripe has to reach /api/payments/webhook.")
+    if secret and publishable and ("_live_" in secret) != ("_live_" in publishable):
+        wrong.append("STRIPE_SECRET_KEY and STRIPE_PUBLISHABLE_KEY must both be test keys or both be live keys.")
+    if secret and "_live_" in secret and not settings.secure:
+        wrong.append("ADMITONE_PUBLIC_URL must begin with https:// with a live STRIPE_SECRET_KEY.")
+    if secret and "_live_" in secret and settings.stripe_api_base:
+        wrong.append("STRIPE_API_BASE is for tests: leave it out with a live STRIPE_SECRET_KEY.")
+    return wrong
+
+
+def _public_keys(text: str) -> tuple[str, ...]:
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    for key in keys:
+        try:
+            if len(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))) != 32:
+                raise ValueError
+        except ValueError:
+            raise ValueError("must be Ed25519 public keys in base64url, with commas in between (`admitone keygen` prints one)") from None
+    return keys

@@ -1,0 +1,22 @@
+"""A connection to PostgreSQL, and the type codecs that each one needs."""
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+
+async def prepare_connection(connection: Connection) -> None:
+    """Teach a connection to give and take JSON as plain Python values."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name,
+            schema="pg_catalog",
+            encoder=lambda value: msgspec.json.encode(value).decode(),
+            decoder=lambda text: msgspec.json.decode(text),
+        )

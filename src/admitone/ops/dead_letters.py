@@ -1,0 +1,257 @@
+"""The desk for dead letters: what the services could not handle, to be looked at, handled again, or dropped with a reason."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from admitone.config import Settings
+from admitone.kit.data.db import TRANSIENT, Database, connected
+from admitone.kit.delivery.inbox import Unreadable, format_error, handle, record_handled
+from admitone.kit.event import Message
+from admitone.kit.observe.log import printable
+from admitone.kit.service import Handlers, TooEarly
+from admitone.services import SERVICES
+
+HANDLERS = {service.name: service.handlers or Handlers(service.name) for service in SERVICES if service.has_database}
+SHORTEST_ID = 8
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """What one service could not handle. The same event may have been parked by several."""
+
+    service: str
+    event_id: UUID
+    event: str
+    error: str
+    tries: int
+    parked_at: datetime
+    reason: str | None = None
+    """Why it was dropped, where it was."""
+    dropped_at: datetime | None = None
+
+
+class UnknownLetter(Exception):
+    """Nothing of that id is parked, or more than one."""
+
+
+@dataclass
+class Desk:
+    """The services' databases; `troubles` says why there is none."""
+
+    databases: dict[str, Database]
+    troubles: dict[str, str]
+
+
+@asynccontextmanager
+async def at_desk(settings: Settings, service: str | None = None) -> AsyncIterator[Desk]:
+    """At the databases of all services, or of that one. Raises UnknownLetter for a service that hears nothing."""
+    if service is not None and service not in HANDLERS:
+        raise UnknownLetter(f"There is no service named {printable(service)!r} with a database; there are {', '.join(HANDLERS)}.")
+    async with AsyncExitStack() as stack:
+        opened = Desk({}, {})
+
+        async def open_one(name: str) -> None:
+            try:
+                opened.databases[name] = await stack.enter_async_context(connected(name, settings.database_url_of(name)))
+            except AWAY as error:
+                opened.troubles[name] = _why(error)
+
+        await asyncio.gather(*(open_one(name) for name in ([service] if service else HANDLERS)))
+        yield opened
+
+
+async def letters(opened: Desk, id_begins: str = "", dropped: bool = False) -> list[Letter]:
+    """What is parked (or was dropped), by service and time. A database that gives no answer is added to the troubles."""
+    table = "dropped" if dropped else "parked"
+    columns = ["event_id", "event", "error", "tries", "parked_at", *(["reason", "dropped_at"] if dropped else [])]
+
+    async def ask(name: str, db: Database) -> list[Letter]:
+        try:
+            async with db.reading() as tx:
+                rows = await tx.connection.fetch(
+                    f"SELECT {', '.join(columns)} FROM {table} WHERE event_id::text LIKE $1 || '%' ORDER BY {columns[-1]}", id_begins
+                )
+        except asyncpg.UndefinedTableError:
+            opened.troubles[name] = "it is of an older version, and `admitone migrate` brings it up to date"
+        except AWAY as error:
+            opened.troubles[name] = _why(error)
+        else:
+            return [Letter(service=name, **row) for row in rows]
+        return []
+
+    found = await asyncio.gather(*(ask(name, opened.databases[name]) for name in HANDLERS if name in opened.databases))
+    return [letter for of_one in found for letter in of_one]
+
+
+def trouble_of(opened: Desk) -> str:
+    """The databases that could not be looked into, in one sentence; nothing where all could."""
+    if not opened.troubles:
+        return ""
+    several = "s" if len(opened.troubles) > 1 else ""
+    return f"The database{several} of {', '.join(opened.troubles)} can't be used: {'; '.join(dict.fromkeys(opened.troubles.values()))}."
+
+
+def _why(error: BaseException) -> str:
+    return "no answer" if isinstance(error, TimeoutError) else str(error) or repr(error)
+
+
+async def of_event(opened: Desk, id_begins: str, or_dropped: bool = False) -> list[Letter]:
+    """The letters of the only event that an id, or its beginning, means. Raises UnknownLetter;
+    none is returned where no database could be looked into.
+    """
+    found = await letters(opened, id_begins) + (await letters(opened, id_begins, dropped=True) if or_dropped else [])
+    ids = list(dict.fromkeys(letter.event_id for letter in found))
+    if not ids and opened.databases.keys() - opened.troubles.keys():
+        raise UnknownLetter(f"Nothing is parked under {id_begins}{' elsewhere' if opened.troubles else ''}.")
+    if len(ids) > 1:
+        raise UnknownLetter(f"{id_begins} is the beginning of {len(ids)} ids: {', '.join(map(str, ids[:5]))}{' ...' if ids[5:] else ''}.")
+    return found
+
+
+def beginning_of_id(text: str) -> str:
+    """An event id, or as much of it as one has. Raises UnknownLetter for what no id begins with."""
+    if not re.fullmatch(r"[0-9a-f-]{1,36}", text.lower()):
+        raise UnknownLetter(
+            f"{printable(text)!r} is no id, nor the beginning of one; an id looks like 7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f."
+        )
+    return text.lower()
+
+
+async def replay(db: Database, letter: Letter) -> tuple[bool, str]:
+    """Handle it once more, as the consumer would, in one transaction. Says whether it is parked no more, and what happened."""
+    try:
+        async with db.transaction() as tx:
+            message = await tx.value("SELECT message FROM parked WHERE event_id = $1 FOR UPDATE", letter.event_id)
+            if message is None:
+                return True, "is not parked any more"
+            handled_now = await handle(HANDLERS[letter.service], message, tx)
+            await tx.run("DELETE FROM parked WHERE event_id = $1", letter.event_id)
+    except TooEarly as early:
+        at = tx.now + timedelta(seconds=early.seconds)
+        return False, f"comes too early and stays parked; its time is {at:%Y-%m-%d %H:%M:%S} UTC, in {early.seconds:.0f} s"
+    except TRANSIENT as error:
+        return False, f"could not be tried just now and stays parked: {printable(_first_line(_why(error)))}"
+    except Exception as error:
+        with suppress(*TRANSIENT):
+            await _failed_again(db, letter.event_id, error)
+        what = "can't be read" if isinstance(error, Unreadable) else "has failed again"
+        return False, f"{what} and stays parked: {printable(_first_line(format_error(error)))}"
+    return True, "is handled" if handled_now else "was handled before; it is parked no more"
+
+
+async def _failed_again(db: Database, event_id: UUID, error: Exception) -> None:
+    async with db.transaction() as tx:
+        await tx.run("UPDATE parked SET error = $2, tries = tries + 1 WHERE event_id = $1", event_id, format_error(error))
+
+
+async def drop(db: Database, letter: Letter, reason: str) -> bool:
+    """Decide that it is never handled, here; False when it is not parked any more. The letter is kept with the reason."""
+    async with db.transaction() as tx:
+        message = await tx.value(
+            """
+            WITH gone AS (DELETE FROM parked WHERE event_id = $1 RETURNING *)
+            INSERT INTO dropped (event_id, event, message, error, tries, parked_at, reason, dropped_at)
+            SELECT event_id, event, message, error, tries, parked_at, $2, $3 FROM gone
+            ON CONFLICT (event_id) DO UPDATE SET reason = excluded.reason, dropped_at = excluded.dropped_at
+            RETURNING message
+            """,
+            letter.event_id,
+            reason,
+            tx.now,
+        )
+        envelope = _envelope(message) if message is not None else None
+        if envelope is not None:
+            await record_handled(envelope, tx)  # So that it is not handled either when the stream brings it once more.
+    return message is not None
+
+
+def named(letter: Letter) -> str:
+    """Which one, in the sentence that says what became of it."""
+    return printable(f"{letter.service}: {letter.event} {letter.event_id}")
+
+
+def rows(found: Sequence[Letter]) -> list[str]:
+    """A line for each."""
+    shown = _shortest({letter.event_id for letter in found})
+    width = max((len(letter.event) for letter in found), default=0)
+    lines = []
+    for letter in found:
+        line = f"{letter.service:<10}  {letter.event:<{width}}  {shown[letter.event_id]}  "
+        if letter.dropped_at is not None:
+            line += f"dropped {letter.dropped_at:%Y-%m-%d %H:%M:%S}  {letter.reason}"
+        else:
+            line += f"since {letter.parked_at:%Y-%m-%d %H:%M:%S}  {_tries(letter.tries)}  {_first_line(letter.error)}"
+        lines.append(printable(line))
+    return lines
+
+
+async def whole(opened: Desk, letter: Letter) -> list[str]:
+    """Everything about one: where, since when, why, and what is in it."""
+    table = "parked" if letter.dropped_at is None else "dropped"
+    async with opened.databases[letter.service].reading() as tx:
+        message: bytes | None = await tx.value(f"SELECT message FROM {table} WHERE event_id = $1", letter.event_id)
+    lines = [f"{letter.service}  {letter.event}  {letter.event_id}"]
+    lines += [f"parked since {letter.parked_at:%Y-%m-%d %H:%M:%S} UTC, after {_tries(letter.tries)}"]
+    if letter.dropped_at is not None:
+        lines += [f"dropped at {letter.dropped_at:%Y-%m-%d %H:%M:%S} UTC: {letter.reason}"]
+    lines += ["", "error", *_indented(letter.error), ""]
+    return [printable(line) for line in lines] + _content(message or b"")
+
+
+def _content(message: bytes) -> list[str]:
+    try:
+        content: Any = json.loads(message)
+    except (ValueError, RecursionError):
+        return [f"no JSON: {len(message)} bytes", *_indented(printable(message.decode("utf-8", "backslashreplace")))]
+    if not isinstance(content, dict):
+        return ["no event", *_indented(_pretty(content))]
+    envelope = {name: value for name, value in content.items() if name != "data"}
+    lines = ["envelope", *_indented(_pretty(envelope))]
+    return [*lines, "data", *_indented(_pretty(content["data"]))] if "data" in content else [*lines, "no data"]
+
+
+def _pretty(value: Any) -> str:
+    return printable(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.split("\n")]
+
+
+def _envelope(message: bytes) -> Message | None:
+    try:
+        return msgspec.json.decode(message, type=Message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _shortest(ids: Iterable[UUID]) -> dict[UUID, str]:
+    """As much of each id as tells it from the others."""
+    texts = sorted(map(str, ids))
+    shown = {}
+    for before, text, after in zip(["", *texts], texts, [*texts[1:], ""], strict=False):
+        shown[UUID(text)] = text[: max(SHORTEST_ID, _shared(before, text) + 1, _shared(text, after) + 1)]
+    return shown
+
+
+def _shared(one: str, other: str) -> int:
+    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _tries(number: int) -> str:
+    return "1 try" if number == 1 else f"{number} tries"
+
+
+def _first_line(text: str) -> str:
+    """An error's sentence."""
+    return text.split("\n", 1)[0][:200]

@@ -1,0 +1,218 @@
+"""What the databases, the stream and the services say of themselves. Whatever does not answer is noted, and hinders nothing else."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js.api import ConsumerInfo, StreamInfo
+
+from admitone.config import Settings, WrongSettings
+from admitone.kit.data.migrations import MigrationStatus
+from admitone.kit.data.migrations import status as migration_status
+from admitone.kit.delivery.bus import STREAM
+from admitone.kit.observe.gauges import DATABASE_GAUGES, GaugeValues, read, read_only_tx
+from admitone.kit.service import Service
+from admitone.payments import ledger
+from admitone.services import SERVICES
+
+DATABASE_SECONDS = 3.0
+"""A person waits: longer than a scrape may take, so that a busy database is not called away."""
+BUS_SECONDS = 3.0
+READY_SECONDS = 4.0
+"""The gateway gives each service two seconds."""
+LOOK_AGAIN_SECONDS = 0.5
+"""A consumer that has just taken all it asked for has not asked again yet, for a moment."""
+
+
+@dataclass
+class Database:
+    """One service's database."""
+
+    server: str
+    """Host and port."""
+    trouble: str | None = None
+    """Why it can't be asked."""
+    version: str = ""
+    migrations: MigrationStatus | None = None
+    figures: GaugeValues = field(default_factory=dict)
+    unlike: int | None = None
+    """For payments: how many charges the ledger has booked other than they stand."""
+
+
+@dataclass
+class Bus:
+    """One NATS server, as the services that use it have it."""
+
+    server: str
+    services: list[str]
+    trouble: str | None = None
+    version: str = ""
+    storage_bytes: int = 0
+    stream: StreamInfo | None = None
+    consumers: dict[str, ConsumerInfo] = field(default_factory=dict)
+    """Of the services that hear anything; one that is missing is not there."""
+
+
+@dataclass
+class Ready:
+    """What a service, or a process or gateway on behalf of it, says at /readyz."""
+
+    url: str
+    trouble: str | None = None
+    ready: bool | None = None
+    """None when the one who answers knows nothing of this service."""
+    bus: str = "ready"
+
+
+@dataclass
+class Found:
+    """Everything, by service where it is about one."""
+
+    databases: dict[str, Database]
+    buses: list[Bus]
+    ready: dict[str, Ready]
+    free_bytes: int | None
+    """On the disk of the data folder, where it is on this machine."""
+
+
+async def gather(settings: Settings, local: bool) -> Found:
+    """`local`: whether the engines' data lies in the data folder here."""
+    services = [service for service in SERVICES if service.has_database and _is_named(settings, service)]
+    databases, buses, ready = await asyncio.gather(_databases(settings, services), _buses(settings, services), _all_ready(settings))
+    return Found(databases, buses, ready, shutil.disk_usage(settings.data).free if local else None)
+
+
+def _is_named(settings: Settings, service: Service) -> bool:
+    """Where a pod's settings name some services' databases only, the others are none of its business."""
+    return settings.database_url is not None or service.name in settings.own_database_urls
+
+
+async def _databases(settings: Settings, services: Iterable[Service]) -> dict[str, Database]:
+    found = await asyncio.gather(*(_database(settings, service) for service in services))
+    return {service.name: database for service, database in zip(services, found, strict=True)}
+
+
+async def _database(settings: Settings, service: Service) -> Database:
+    url = settings.database_url_of(service.name)
+    found = Database(server_of(url))
+    try:
+        async with read_only_tx(service.name, url, DATABASE_SECONDS) as tx:
+            found.version = str(await tx.value("SHOW server_version")).partition(" ")[0]
+            found.migrations = await migration_status(tx.connection, service.name)
+            found.figures = await read(tx, (*DATABASE_GAUGES, *service.gauges))
+            if service.name == "payments" and "unsettled_charges" in found.figures:
+                found.unlike = len(await ledger.unlike_charges(tx))
+    except Exception as error:
+        found.trouble = said_by(error)
+    return found
+
+
+async def _buses(settings: Settings, services: Iterable[Service]) -> list[Bus]:
+    """One for each server. Where the services' accounts there differ, each is asked under its own."""
+    by_url: dict[str, list[Service]] = {}
+    for service in services:
+        try:
+            by_url.setdefault(settings.nats_url_of(service.name), []).append(service)
+        except WrongSettings:
+            by_url.setdefault("", []).append(service)
+    return list(await asyncio.gather(*(_bus(url, using) for url, using in by_url.items())))
+
+
+async def _bus(url: str, using: list[Service]) -> Bus:
+    found = Bus(server_of(url), [service.name for service in using])
+    if not url:
+        found.trouble = "nothing says where it is: set NATS_URL"
+        return found
+    client = Client()
+    try:
+        async with asyncio.timeout(BUS_SECONDS):
+            await client.connect(url, name="doctor", connect_timeout=2, allow_reconnect=False, error_cb=_nothing)
+            await _ask_bus(client, using, found)
+    except Exception as error:
+        found.trouble = said_by(error)
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.close(), 1)
+    return found
+
+
+async def _nothing(_error: Exception) -> None:
+    """What goes wrong is raised to whoever asks; it need not be printed as well."""
+
+
+async def _ask_bus(client: Client, using: list[Service], found: Bus) -> None:
+    version = client.connected_server_version
+    found.version = f"{version.major}.{version.minor}.{version.patch}"
+    stream = client.jetstream(timeout=BUS_SECONDS)
+    found.storage_bytes = (await stream.account_info()).storage
+    try:
+        found.stream = await stream.stream_info(STREAM)
+    except nats.js.errors.NotFoundError:
+        return
+    for service in using:
+        if service.handlers is not None:
+            try:
+                consumer = await stream.consumer_info(STREAM, service.name)
+                if not consumer.num_waiting:
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                    consumer = await stream.consumer_info(STREAM, service.name)
+                found.consumers[service.name] = consumer
+            except nats.js.errors.NotFoundError:
+                pass
+
+
+async def _all_ready(settings: Settings) -> dict[str, Ready]:
+    """Each service, also one without a database, is asked at its own address where one is set, otherwise where all of them are."""
+    named = [service.name for service in SERVICES if _is_named(settings, service)]
+    urls = {service: settings.service_urls.get(service, settings.services_url) for service in named}
+    async with httpx.AsyncClient(timeout=READY_SECONDS, trust_env=False) as client:
+        asked = sorted(set(urls.values()))
+        answers = dict(zip(asked, await asyncio.gather(*(_ready(client, url) for url in asked)), strict=True))
+    return {service: _ready_of(service, url, answers[url]) for service, url in urls.items()}
+
+
+async def _ready(client: httpx.AsyncClient, url: str) -> Mapping[str, Any] | str:
+    """What is said there of each service, or why nothing is."""
+    try:
+        said = (await client.get(f"{url}/readyz")).json()["services"]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return said_by(error)
+    except (ValueError, KeyError, TypeError):
+        said = None
+    return said if isinstance(said, Mapping) else "what answers there is not Admit One"
+
+
+def _ready_of(service: str, url: str, said: Mapping[str, Any] | str) -> Ready:
+    if isinstance(said, str):
+        return Ready(url, trouble=said)
+    match said.get(service):
+        case bool(ready):  # A gateway.
+            return Ready(url, ready=ready)
+        case {"ready": ready, **more}:
+            return Ready(url, ready=bool(ready), bus=str(more.get("bus", "ready")))
+    return Ready(url)
+
+
+def server_of(url: str) -> str:
+    """Where an engine is, without who asks it."""
+    parts = urlsplit(url)
+    host = parts.hostname or parse_qs(parts.query).get("host", [""])[0]
+    return f"{host}:{parts.port}" if parts.port else host
+
+
+def said_by(error: Exception) -> str:
+    """An error as a part of a sentence."""
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "no answer"
+    if isinstance(error, httpx.ConnectError):
+        return "no connection"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error) or type(error).__name__).lower()
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,1 @@
+"""Opens what runs: the databases of several services, and the event bus."""

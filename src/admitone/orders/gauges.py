@@ -1,0 +1,17 @@
+"""The gauges of orders, besides those of every service."""
+
+from datetime import timedelta
+
+from admitone.kit.data.db import Tx
+from admitone.kit.observe.gauges import Gauge
+from admitone.orders import repository
+
+OVERDUE_AFTER = timedelta(seconds=65)
+"""Expiration ends an order within 5 s, and without it the sweep does so within 30: nothing is to be open that long after its time."""
+
+
+async def _overdue(tx: Tx) -> float:
+    return float(await repository.count_overdue(tx, tx.now - OVERDUE_AFTER))
+
+
+GAUGES = (Gauge("overdue_orders", "Orders that are open still, more than 65 s after they should have ended.", _overdue),)

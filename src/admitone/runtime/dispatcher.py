@@ -1,0 +1,88 @@
+"""Routes each request of a process to a service, or answers for the process itself: health, readiness, metrics, docs."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from admitone.apidocs.pages import Docs
+from admitone.kit.http.asgi import correlation_of, is_under, respond, with_correlation
+from admitone.kit.http.problem import NotFound
+from admitone.kit.observe.exposition import CONTENT_TYPE, Exposition
+from admitone.kit.observe.log import correlation_scope
+from admitone.kit.observe.metrics import REQUESTS
+from admitone.kit.service import Service
+from admitone.services import SERVICES
+
+DOCS = Docs(SERVICES)
+MAX_PATH_LENGTH = 1000
+"""Longer paths get a 404. Litestar caches the last thousand paths of each app, whatever they are."""
+
+
+class Dispatcher:
+    """Routes each request to the service with its path's prefix. The prefix is not stripped, as with an ingress."""
+
+    def __init__(self) -> None:
+        self.apps: list[tuple[str, str, Any]] = []
+        self.checks: dict[str, Callable[[], Any]] = {}
+        self.exposition = Exposition()
+
+    def add(self, service: Service, app: Any) -> None:
+        if service.routes:
+            self.apps.append((service.prefix, service.name, app))
+            self.apps.sort(key=lambda entry: -len(entry[0]))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        status, seconds = 0, 0.0
+        name, app = self._find(scope["path"])
+        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"host"]}  # Of no use here, and not always one.
+        if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
+            scope["method"] = "GET"
+
+        async def timed_send(message: Any) -> None:
+            nonlocal status, seconds
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                seconds = time.perf_counter() - started  # Not to the end: an event stream has none.
+            await send(message)
+
+        request = correlation_of(scope)
+        try:
+            with correlation_scope(request):
+                await app(scope, receive, with_correlation(timed_send, request))
+        finally:
+            REQUESTS.labels(name, scope["method"], status).observe(seconds)
+
+    def _find(self, path: str) -> tuple[str, Any]:
+        match path:
+            case "/healthz":
+                return "process", self._healthz
+            case "/readyz":
+                return "process", self._readyz
+            case "/metrics":
+                return "process", self._metrics
+        if page := DOCS.at(path):
+            return "process", page
+        if len(path) > MAX_PATH_LENGTH:
+            return "process", self._nothing_here
+        for prefix, name, app in self.apps:
+            if is_under(prefix, path):
+                return name, app
+        return "process", self._nothing_here
+
+    async def _healthz(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await respond(send, 200, {"healthy": True})
+
+    async def _readyz(self, _scope: Any, _receive: Any, send: Any) -> None:
+        found = dict(zip(self.checks, await asyncio.gather(*(check() for check in self.checks.values())), strict=True))
+        ready = all(service["ready"] for service in found.values())
+        await respond(send, 200 if ready else 503, {"ready": ready, "services": found})
+
+    async def _metrics(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await respond(send, 200, await self.exposition.text(), CONTENT_TYPE)
+
+    async def _nothing_here(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await respond(send, 404, NotFound().document(), "application/problem+json")

@@ -1,0 +1,102 @@
+"""Serves an ASGI app on a socket until a signal or a cancellation ends it."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from admitone.kit.observe.log import log
+from admitone.kit.observe.metrics import STREAMS
+
+STOP_WITHIN_SECONDS = 2
+
+
+class _Server(uvicorn.Server):
+    """Handles no signals itself: uvicorn would raise them again once it has stopped."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+class _WithStreams:
+    """Ends the app's open event streams on shutdown: they have no end of their own."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.open: set[asyncio.Task[Any]] = set()
+        self.ending = False
+        STREAMS.set_function(lambda: len(self.open))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        async def send_tracking_streams(message: Any) -> None:
+            await send(message)
+            if message["type"] == "http.response.start" and dict(message["headers"]).get(b"content-type", b"").startswith(
+                b"text/event-stream"
+            ):
+                self.open.add(task)
+                if self.ending:
+                    task.cancel()
+
+        try:
+            await self.app(scope, receive, send_tracking_streams)
+        except asyncio.CancelledError:
+            if not self.ending:
+                raise
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self.open.discard(task)
+
+    def end(self) -> None:
+        self.ending = True
+        for task in self.open:
+            task.cancel()
+
+
+async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Answer requests until SIGINT or SIGTERM, or until cancelled; then finish what is under way, but no longer than two seconds."""
+    streams = _WithStreams(app)
+    server = _Server(
+        uvicorn.Config(
+            streams,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
+        )
+    )
+
+    def stop() -> None:
+        if server.should_exit:
+            server.force_exit = True
+        server.should_exit = True
+        streams.end()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+    async def announce() -> None:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        on_ready()
+
+    announcing = asyncio.create_task(announce())
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:  # A loop of ours has died. What requests need is there still, and is taken away after this.
+        stop()
+        await serving
+        raise
+    finally:
+        announcing.cancel()
+        log.info("stopped")
