@@ -225,7 +225,7 @@ BUGS = (
             Edit(
                 "admitone.kit.data.db:Tx.emit",
                 "self.emitted = True",
-                "self.emitted = True\n    from simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
+                "self.emitted = True\n    from prove.simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
             ),
         ),
     ),
