@@ -56,6 +56,8 @@ class Order(Struct, frozen=True, kw_only=True):
     fee_basis_points: int
     relist: bool
     uncollected: bool
+    holds_ticket: bool
+    """It has its ticket, or has bought it."""
 
 
 class Chapter(Struct, frozen=True, kw_only=True):

@@ -13,9 +13,10 @@ import asyncpg
 from nats.js.api import ConsumerInfo
 
 from admitone.kit.data.clock import database_clock
+from admitone.kit.data.connection import single_connection
 from admitone.kit.data.db import Tx
 from admitone.kit.delivery.bus import STREAM, Bus
-from admitone.kit.delivery.relay import LOCK
+from admitone.kit.delivery.relay import running_since
 
 LOOK_SECONDS = 1.0
 """For all figures of one service together: a scrape has to be over before the next one."""
@@ -44,15 +45,7 @@ async def _oldest_unpublished(tx: Tx) -> float:
 
 
 async def _relay_at_work(tx: Tx) -> float:
-    held = await tx.value(
-        """
-        SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-            WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND datname = current_database()
-                AND (classid::bigint << 32) + objid::bigint = $1)
-        """,
-        LOCK,
-    )
-    return float(held)
+    return float(await running_since(tx.connection) is not None)
 
 
 async def _parked(tx: Tx) -> float:
@@ -84,27 +77,21 @@ def waiting(consumer: ConsumerInfo) -> int:
 
 
 @contextlib.asynccontextmanager
-async def looking(service: str, url: str, seconds: float) -> AsyncIterator[Tx]:
-    """A look into a service's database. It changes nothing, and all of it takes no longer than that: then it raises TimeoutError.
+async def read_only_tx(service: str, url: str, seconds: float) -> AsyncIterator[Tx]:
+    """For statements that only read. All of them take no longer than that: then it raises TimeoutError.
 
     On a connection of its own: when those of the pool are all in use, that is just when somebody wants to know.
     """
     async with asyncio.timeout(seconds):
-        connection = await asyncpg.connect(
+        async with single_connection(
             url,
-            timeout=seconds,
-            server_settings={
-                "application_name": f"{service} figures",
-                "timezone": "UTC",
-                "statement_timeout": f"{seconds * 500:.0f}",  # One slow answer does not use up the time of all others.
-                "default_transaction_read_only": "on",
-            },
-        )
-        try:
+            f"{service} figures",
+            seconds,
+            statement_timeout=f"{seconds * 500:.0f}",  # One slow answer does not use up the time of all others.
+            default_transaction_read_only="on",
+        ) as connection:
             yield Tx(connection, service, await database_clock(connection))
             await connection.close()
-        finally:
-            connection.terminate()
 
 
 async def read(tx: Tx, figures: Sequence[Figure]) -> Figures:
@@ -125,7 +112,7 @@ async def of_service(service: str, url: str, own: Sequence[Figure], bus: Bus, he
 async def _in_database(service: str, url: str, own: Sequence[Figure]) -> Figures:
     found = {DATABASE_UP[0]: 0.0}
     with contextlib.suppress(Exception):
-        async with looking(service, url, LOOK_SECONDS) as tx:
+        async with read_only_tx(service, url, LOOK_SECONDS) as tx:
             found[DATABASE_UP[0]] = 1.0
             for figure in (*OF_A_DATABASE, *own):
                 found |= await read(tx, [figure])
