@@ -57,6 +57,8 @@ class Order(Struct, frozen=True, kw_only=True):
     fee_basis_points: int
     relist: bool
     uncollected: bool
+    holds_ticket: bool
+    """It has its ticket, or has bought it."""
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):

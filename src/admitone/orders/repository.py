@@ -236,11 +236,7 @@ async def ticket_copy(tx: Tx, ticket_id: UUID) -> TicketCopy | None:
 
 
 async def holding_order(tx: Tx, ticket_id: UUID) -> Order | None:
-    return await tx.one(
-        Order,
-        "SELECT * FROM orders WHERE ticket_id = $1 AND status <> 'cancelled' AND NOT (status = 'refunded' AND relist)",
-        ticket_id,
-    )
+    return await tx.one(Order, "SELECT * FROM orders WHERE ticket_id = $1 AND holds_ticket", ticket_id)
 
 
 async def count_open_orders(tx: Tx, user_id: UUID) -> int:

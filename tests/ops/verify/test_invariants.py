@@ -7,17 +7,17 @@ from uuid import uuid4
 import pytest
 from ops.verify.conftest import Market
 
-from admitone.ops.verify.report import MOST_ROWS, tell
+from admitone.ops.verify.report import MAX_ROWS, format_report
 from admitone.ops.verify.snapshot import Stored
 
 
 async def test_all_holds_of_a_market_where_all_went_well(market: Market) -> None:
     report = await market.check()
     assert [line.rows for line in report.lines if line.violations] == []
-    assert report.exit_code == 0, tell(report)
+    assert report.exit_code == 0, format_report(report)
     assert [line.name for line in report.lines] == ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I12", "I13"]
-    assert tell(report)[0] == "ok   I1   at most one live order per ticket, at any time: 6 tickets, 7 orders, 0 violations"
-    assert tell(report)[-1] == "All of them hold: I1 to I9, I12 and I13."
+    assert format_report(report)[0] == "ok   I1   at most one live order per ticket, at any time: 6 tickets, 7 orders, 0 violations"
+    assert format_report(report)[-1] == "All of them hold: I1 to I9, I12 and I13."
     assert all(count for line in report.lines for noun, count in line.counted.items() if noun not in ("sent twice", "parked"))
 
 
@@ -253,7 +253,7 @@ async def test_what_is_broken_is_said_with_its_row(market: Market, name: str) ->
     said = broken.said.format(**market.ids)
     assert [row for row in line.rows if said in row], f"{said!r} is not in {line.rows}"
     assert report.exit_code == 1
-    shown = tell(report)
+    shown = format_report(report)
     assert any(shown_line.startswith(f"BAD  {broken.line}") for shown_line in shown)
     assert any(said in shown_line for shown_line in shown)
     assert shown[-1].startswith("Broken: ")
@@ -314,9 +314,9 @@ async def test_unpublished_events_are_under_way_and_rest_checks_are_skipped(mark
         message for message in market.stream if str(market.ids["sold"]).encode() not in message.data or "orders" not in message.subject
     ]
     report = await market.check()
-    assert (report.exit_code, report.violations) == (2, 0), tell(report)
-    assert tell(report)[-1].startswith("Not at rest yet: 3 events under way (orders says 3). What needs rest is not checked")
-    assert "--   I9   every copy equals its owner's row: not checked, which needs everything at rest" in tell(report)
+    assert (report.exit_code, report.violations) == (2, 0), format_report(report)
+    assert format_report(report)[-1].startswith("Not at rest yet: 3 events under way (orders says 3). What needs rest is not checked")
+    assert "--   I9   every copy equals its owner's row: not checked, which needs everything at rest" in format_report(report)
 
 
 async def test_what_is_published_and_not_heard_yet_is_under_way(market: Market) -> None:
@@ -332,8 +332,8 @@ async def test_what_is_broken_is_said_also_while_other_things_are_under_way(mark
     await market.run("orders", "DELETE FROM outbox WHERE event = 'OrderReserved' AND " + LOG_OF_SOLD)
     report = await market.check()
     assert report.exit_code == 1
-    assert "Broken: I3" in tell(report)[-1]
-    assert "Not at rest yet either: 1 event under way (orders hears 1)." in tell(report)[-1]
+    assert "Broken: I3" in format_report(report)[-1]
+    assert "Not at rest yet either: 1 event under way (orders hears 1)." in format_report(report)[-1]
 
 
 async def test_an_unsettled_payment_is_under_way_until_payments_gives_up(market: Market) -> None:
@@ -369,7 +369,7 @@ async def test_what_is_parked_is_counted_and_what_follows_from_it_is_no_violatio
     await market.run("tickets", "DELETE FROM purchases WHERE order_id = '{sold}'")
     await market.run("orders", "UPDATE ticket_copies SET sold = false WHERE ticket_id = '{ticket}'")
     report = await market.check()
-    assert (report.exit_code, report.parked) == (0, 1), tell(report)
+    assert (report.exit_code, report.parked) == (0, 1), format_report(report)
     notes = next(line for line in report.lines if line.name == "I13").notes
     assert notes[0] == "tickets has parked 1: `admitone parked` shows them"
     await market.run("orders", "UPDATE ticket_copies SET sold = true WHERE ticket_id = '{for_sale}'")
@@ -387,8 +387,8 @@ async def test_ten_rows_are_shown_and_the_others_are_counted(market: Market) -> 
     await market.run("orders", "INSERT INTO ticket_copies SELECT gen_random_uuid(), 1, gen_random_uuid(), '', 1, 'USD', NULL, false, false"
                      " FROM generate_series(1, 25)")  # fmt: skip
     report = await market.check()
-    assert len(next(line for line in report.lines if line.name == "I9").rows) == MOST_ROWS
-    assert "          and 15 more" in tell(report)
+    assert len(next(line for line in report.lines if line.name == "I9").rows) == MAX_ROWS
+    assert "          and 15 more" in format_report(report)
 
 
 async def test_without_the_test_processors_books_that_is_said(market: Market) -> None:
@@ -403,8 +403,8 @@ async def test_what_is_at_stripe_is_not_compared_and_that_is_said(market: Market
     await market.run("payments", "UPDATE charges SET stripe_id = 'pi_3MtwBwLkdIwHu7ix' WHERE charge_id = '{charge}'")
     await market.run("testgateway", "DELETE FROM intents WHERE charge_id = '{charge}'")
     report = await market.check()
-    assert report.exit_code == 0, tell(report)
-    assert "1 charge is at Stripe, whose own books were not compared" in " ".join(tell(report))
+    assert report.exit_code == 0, format_report(report)
+    assert "1 charge is at Stripe, whose own books were not compared" in " ".join(format_report(report))
 
 
 def test_every_line_has_something_that_breaks_it() -> None:

@@ -42,8 +42,7 @@ FORGET_UNPUBLISHED = "UPDATE outbox SET published_at = created_at, seq = 0 WHERE
 NO_HOLDING_INDEX = (
     "orders",
     "DROP INDEX one_holding_order_per_ticket",
-    "CREATE UNIQUE INDEX one_holding_order_per_ticket ON orders (ticket_id)"
-    " WHERE status <> 'cancelled' AND NOT (status = 'refunded' AND relist)",
+    "CREATE UNIQUE INDEX one_holding_order_per_ticket ON orders (ticket_id) WHERE holds_ticket",
 )
 NO_LOCK_INDEX = (
     "orders",

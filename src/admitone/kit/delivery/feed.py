@@ -5,17 +5,12 @@ from collections.abc import AsyncGenerator
 from uuid import UUID
 
 import msgspec
-import nats.errors
 import nats.js.errors
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from admitone.kit.delivery.bus import BUS_ERRORS, STREAM, Bus
-from admitone.kit.delivery.pull import pull_batches
+from admitone.kit.delivery.pull import ordered
 from admitone.kit.event import CATALOGUE, Event, Message, subject
 from admitone.kit.observe.log import log
-
-LAPSES_AFTER_SECONDS = 30.0
-"""After so long the server deletes the consumer of a process that was killed."""
 
 
 async def feed(bus: Bus, *events: type[Event]) -> AsyncGenerator[tuple[UUID, Event] | None, None]:
@@ -30,16 +25,11 @@ async def feed(bus: Bus, *events: type[Event]) -> AsyncGenerator[tuple[UUID, Eve
             if not last_id or not await _is_at(bus, position, last_id):
                 position = (await bus.stream.stream_info(STREAM)).state.last_seq
                 yield None
-            async with pull_batches(bus.client, bus.stream, _after(position, wanted)) as batches:
-                expected = 1
-                async for batch in batches:
-                    for message in batch:
-                        number = message.metadata.sequence
-                        if number.consumer != expected:
-                            raise nats.errors.Error("something was lost on its way")
-                        expected, position, last_id = expected + 1, number.stream, (message.headers or {}).get("Nats-Msg-Id", "")
-                        if heard := _read(message.data):
-                            yield heard
+            async with ordered(bus.client, bus.stream, wanted, position + 1) as messages:
+                async for message in messages:
+                    position, last_id = message.metadata.sequence.stream, (message.headers or {}).get("Nats-Msg-Id", "")
+                    if heard := _read(message.data):
+                        yield heard
         except BUS_ERRORS as error:
             bus.report_error(error)
             if isinstance(error, nats.js.errors.NotFoundError):
@@ -53,17 +43,6 @@ async def _is_at(bus: Bus, position: int, event_id: str) -> bool:
         return ((await bus.stream.get_msg(STREAM, position)).headers or {}).get("Nats-Msg-Id") == event_id
     except nats.js.errors.NotFoundError:
         return False
-
-
-def _after(position: int, subjects: list[str]) -> ConsumerConfig:
-    return ConsumerConfig(
-        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=position + 1,
-        ack_policy=AckPolicy.NONE,
-        mem_storage=True,
-        inactive_threshold=LAPSES_AFTER_SECONDS,
-        filter_subjects=subjects,
-    )
 
 
 def _read(data: bytes) -> tuple[UUID, Event] | None:

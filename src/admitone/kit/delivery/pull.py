@@ -6,7 +6,7 @@ stays open, and a batch is whatever has arrived. Heartbeats reveal a lost reques
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import nats.errors
@@ -14,13 +14,15 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from admitone.kit.delivery.bus import BUS_ERRORS, STREAM
 
 BATCH = 100
 PULL_SECONDS = 5.0
 HEARTBEAT_SECONDS = 1.0
+LAPSES_AFTER_SECONDS = 30.0
+"""When the stream forgets the consumer of a reader whose process was killed."""
 
 
 class RequestEnded(nats.errors.Error):
@@ -43,6 +45,36 @@ async def pull_batches(client: Client, stream: JetStreamContext, config: Consume
             await subscription.unsubscribe()
             if config.durable_name is None and client.is_connected:
                 await stream.delete_consumer(STREAM, consumer)
+
+
+@contextlib.asynccontextmanager
+async def ordered(
+    client: Client, stream: JetStreamContext, subjects: Sequence[str], from_position: int = 1
+) -> AsyncIterator[AsyncIterator[Msg]]:
+    """The messages of these subjects from that position on, in order and without acknowledgement.
+
+    Raises what the bus raises, also when a message was lost on its way: begin again after the last one.
+    """
+    config = ConsumerConfig(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=from_position,
+        ack_policy=AckPolicy.NONE,
+        mem_storage=True,
+        inactive_threshold=LAPSES_AFTER_SECONDS,
+        filter_subjects=list(subjects),
+    )
+    async with pull_batches(client, stream, config) as batches:
+        yield _without_gaps(batches)
+
+
+async def _without_gaps(batches: AsyncIterator[list[Msg]]) -> AsyncIterator[Msg]:
+    expected = 1
+    async for batch in batches:
+        for message in batch:
+            if message.metadata.sequence.consumer != expected:
+                raise nats.errors.Error("a message was lost")
+            expected += 1
+            yield message
 
 
 async def _batches(client: Client, consumer: str, queue: asyncio.Queue[Msg], inbox: str) -> AsyncIterator[list[Msg]]:

@@ -27,6 +27,20 @@ CHECK_STREAM_SECONDS = 5.0
 STREAM_NOT_FOUND = 10059
 
 
+async def running_since(connection: Connection) -> datetime | None:
+    """Since when some process holds the lock of the relay of this database; None when nobody does."""
+    since: datetime | None = await connection.fetchval(
+        """
+        SELECT min(backend_start) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND datname = current_database()
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND (classid::bigint << 32) + objid::bigint = $1
+        """,
+        LOCK,
+    )
+    return since
+
+
 class Relay:
     """One active relay per service, so that events are published in order; those of replicas wait for the advisory lock."""
 

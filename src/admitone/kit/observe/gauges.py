@@ -13,9 +13,10 @@ import asyncpg
 from nats.js.api import ConsumerInfo
 
 from admitone.kit.data.clock import database_clock
+from admitone.kit.data.connection import single_connection
 from admitone.kit.data.db import Tx
 from admitone.kit.delivery.bus import STREAM, Bus
-from admitone.kit.delivery.relay import LOCK
+from admitone.kit.delivery.relay import running_since
 
 READ_SECONDS = 1.0
 """For all gauges of one service together: a scrape has to be over before the next one."""
@@ -44,15 +45,7 @@ async def _oldest_unpublished(tx: Tx) -> float:
 
 
 async def _relay_at_work(tx: Tx) -> float:
-    held = await tx.value(
-        """
-        SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-            WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND datname = current_database()
-                AND (classid::bigint << 32) + objid::bigint = $1)
-        """,
-        LOCK,
-    )
-    return float(held)
+    return float(await running_since(tx.connection) is not None)
 
 
 async def _parked(tx: Tx) -> float:
@@ -85,26 +78,20 @@ def waiting(consumer: ConsumerInfo) -> int:
 
 @contextlib.asynccontextmanager
 async def read_only_tx(service: str, url: str, seconds: float) -> AsyncIterator[Tx]:
-    """A read-only session on a service's database. Raises TimeoutError when the whole block takes longer than `seconds`.
+    """For statements that only read. All of them take no longer than that: then it raises TimeoutError.
 
     It has a connection of its own: a pool with no free connection is when the gauges are needed most.
     """
     async with asyncio.timeout(seconds):
-        connection = await asyncpg.connect(
+        async with single_connection(
             url,
-            timeout=seconds,
-            server_settings={
-                "application_name": f"{service} gauges",
-                "timezone": "UTC",
-                "statement_timeout": f"{seconds * 500:.0f}",  # One slow answer does not use up the time of all others.
-                "default_transaction_read_only": "on",
-            },
-        )
-        try:
+            f"{service} gauges",
+            seconds,
+            statement_timeout=f"{seconds * 500:.0f}",  # One slow answer does not use up the time of all others.
+            default_transaction_read_only="on",
+        ) as connection:
             yield Tx(connection, service, await database_clock(connection))
             await connection.close()
-        finally:
-            connection.terminate()
 
 
 async def read(tx: Tx, gauges: Sequence[Gauge]) -> GaugeValues:
