@@ -44,7 +44,7 @@ async def begins(it: Rehearsal, who: UUID = BOB, order_id: UUID = A) -> Charge:
 
 async def stands(it: Rehearsal, charge: Charge, state: State, **changes: Any) -> None:
     """The processor says so."""
-    await it.does(commands.note, charge, standing(charge, state, **changes), it.now)
+    await it.does(commands.record, charge, standing(charge, state, **changes), it.now)
 
 
 async def declined(it: Rehearsal) -> Charge:

@@ -5,7 +5,7 @@ from admitone.kit.data.db import connected
 from admitone.ops.verify.report import Report, told
 from admitone.ops.verify.snapshot import Evidence
 from admitone.orders import repository
-from admitone.orders.model import Claim, GivenBack, Proof
+from admitone.orders.proof import Claim, GivenBack, Proof
 
 
 async def proof_of(evidence: Evidence, report: Report, command: str) -> Proof:
