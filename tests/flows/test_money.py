@@ -26,7 +26,7 @@ from support.till import (
     sales,
 )
 
-from admitone.payments.processors import test as testgateway
+from admitone.payments.processors import test as test_processor
 
 DECLINED = "tok_chargeDeclined"
 POSTINGS = "SELECT order_id, posting FROM ledger JOIN charges USING (charge_id)"
@@ -186,8 +186,8 @@ async def test_a_webhook_changes_nothing_by_what_it_says(house: House) -> None:
     await house.at_rest()
     before = await Books.of(house)
     [secret] = await house.rows("testgateway", "SELECT secret FROM secret")
-    signed_by_us = testgateway.TestGateway(cast(Any, None), secret["secret"].encode()).signature
-    signed_by_another = testgateway.TestGateway(cast(Any, None), b"whsec_guessed").signature
+    signed_by_us = test_processor.TestProcessor(cast(Any, None), secret["secret"].encode()).signature
+    signed_by_another = test_processor.TestProcessor(cast(Any, None), b"whsec_guessed").signature
     now = int(time.time())
     [intent] = [intent for intent in before.intents if str(intent["order_id"]) == order["id"]]
 
@@ -203,7 +203,7 @@ async def test_a_webhook_changes_nothing_by_what_it_says(house: House) -> None:
     long = about(intent["id"], intent["charge_id"], "x" * 100_000)
     assert await told(known, signed_by_another(known, now)) == 400
     assert await told(known, signed_by_us(unknown, now)) == 400
-    assert await told(known, signed_by_us(known, now - testgateway.SIGNED_WITHIN_SECONDS - 2)) == 400
+    assert await told(known, signed_by_us(known, now - test_processor.SIGNED_WITHIN_SECONDS - 2)) == 400
     assert await told(known, "") == 400
     assert await told(long, signed_by_us(long, now)) == 413
     assert await told(unknown, signed_by_us(unknown, now)) == 404

@@ -13,7 +13,7 @@ from admitone.config import Settings
 from admitone.expiration.commands import ring_due_timers
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import TicketTaken
-from admitone.payments.commands import begin_charge, note
+from admitone.payments.commands import begin_charge
 from admitone.tickets.commands import edit_ticket, list_ticket
 from admitone.tickets.model import TicketLocked
 
@@ -135,7 +135,7 @@ async def test_an_extended_order_can_be_paid_after_its_first_deadline(together: 
         await them.play(chance)
         them.now = order.cancel_at + timedelta(seconds=1)
         charge = await them[payments.service].does(begin_charge, order.order_id, BOB, "tok_visa", them.now)
-        await them[payments.service].does(note, charge, standing(charge, "authorized"), them.now)
+        await them[payments.service].does(record, charge, standing(charge, "authorized"), them.now)
         await them.play(chance)
         assert await them[tickets.service].rows("SELECT sold, locked_until FROM tickets") == [{"sold": True, "locked_until": None}]
         assert await them[expiration.service].does(ring_due_timers, order.cancel_at + MORE) == 0

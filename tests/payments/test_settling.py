@@ -13,7 +13,7 @@ from admitone.config import Settings
 from admitone.kit.observe.log import correlation_scope
 from admitone.payments import commands, repository
 from admitone.payments import settlement as processing
-from admitone.payments.jobs import settle_charges
+from admitone.payments.jobs import reconcile_charges
 from admitone.payments.model import Charge, NothingToRefund, PaymentUnderWay
 from admitone.payments.processors.protocol import OutcomeUnknown
 
@@ -195,7 +195,7 @@ async def test_a_call_that_hangs_holds_up_no_other_charge(scene: Scene) -> None:
         await scene.hears(order_reserved(order_id=order_id))
         await scene.authorizes(order_id)
     await scene.misbehaves("capture", "hang")
-    job = asyncio.create_task(settle_charges(scene.own.db, Settings(), scene.processor))
+    job = asyncio.create_task(reconcile_charges(scene.own.db, Settings(), scene.processor))
     try:
         for order_id in (stuck, other):
             await scene.hears(order_completed(order_id=order_id))

@@ -44,7 +44,7 @@ def body_about(charge: Charge, type: str = "payment_intent.succeeded") -> bytes:
 async def endpoint(scene: Scene) -> AsyncIterator[Endpoint]:
     app: Any = litestar_app(
         payments.service,
-        {"settings": Settings(), "db": scene.own.db, "gateway": scene.processor},
+        {"settings": Settings(), "db": scene.own.db, "processor": scene.processor},
         Verifier(()),
         secure=False,
         origins=Settings().origins,

@@ -9,7 +9,8 @@ import msgspec
 from admitone.events import PaymentCreated, PaymentFailed, PaymentUncollected, TicketEvent
 from admitone.kit.data.db import Tx
 from admitone.kit.http.paging import after
-from admitone.orders.model import HistoryEntry, Order, Proof, Refusal, TicketCopy
+from admitone.orders.model import HistoryEntry, Order, Refusal, TicketCopy
+from admitone.orders.proof import Proof
 
 
 async def serialize_user(tx: Tx, user_id: UUID) -> None:

@@ -24,8 +24,6 @@ from admitone.orders.model import (
     OrderForm,
     OrderNotFound,
     OrderView,
-    Proof,
-    ProofNotFound,
     TicketSold,
     TicketTaken,
     TicketUnknown,
@@ -33,6 +31,7 @@ from admitone.orders.model import (
     TimeIsUp,
     TooManyOpenOrders,
 )
+from admitone.orders.proof import Proof, ProofNotFound
 from admitone.orders.refusals import RefusalCounter
 
 

@@ -190,9 +190,9 @@ def _error(request: AnyRequest, status: int, detail: str) -> Response[str]:
 
 def _what_now(request: AnyRequest) -> str:
     if request.method == "GET":
-        return "The part of the house that this page needs is not answering. Please try again in a moment."
+        return "This page is temporarily unavailable. Please try again in a moment."
     return (
-        "The part of the house that does this is not answering, so we can't say whether it was done. Please look at your orders "
+        "This is temporarily unavailable, so we can't say whether it was done. Please look at your orders "
         "and listings in a moment, before you try again."
     )
 

@@ -119,7 +119,7 @@ class Play:
             self.them.now,
         )
         seen = standing(charge, state, id=f"pi_test_{charge.charge_id.hex}", **changes)
-        await self.them[payments.service].does(paying.note, charge, seen, self.them.now)
+        await self.them[payments.service].does(paying.record, charge, seen, self.them.now)
         await self.them.play()
 
     async def pays(self, order: Order) -> Charge:

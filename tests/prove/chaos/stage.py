@@ -19,7 +19,7 @@ from admitone.auth.tokens import make_key, public_key
 from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, own_database_url
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.migrations import migrate_at
-from admitone.payments.processors import test as testgateway
+from admitone.payments.processors import test as test_processor
 from admitone.runtime.engines import Engines, free_port
 from admitone.runtime.privileges import as_account
 from admitone.runtime.provisioning import create_databases
@@ -69,7 +69,7 @@ class Stage:
             if service.has_database:
                 await migrate_at(self.database_url(service.name), service.name)
                 await self.run_sql(service.name, COUNT_DELIVERIES)
-        await migrate_at(self.database_url(TEST_PROCESSOR), TEST_PROCESSOR, testgateway.MIGRATIONS)
+        await migrate_at(self.database_url(TEST_PROCESSOR), TEST_PROCESSOR, test_processor.MIGRATIONS)
         key = self.folder / "key.pem"
         make_key(key)
         ours = ("ADMITONE_", "STRIPE_", "DATABASE_", "NATS_")

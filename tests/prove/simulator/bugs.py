@@ -365,10 +365,10 @@ BUGS = (
         (
             Edit(
                 "admitone.payments.settlement:_next_step",
-                "await _ask(db, gateway.authorize, charge)",
+                "await _ask(db, processor.authorize, charge)",
                 "import msgspec\n"
                 '            again = f"{charge.idempotency_key}:{charge.failed_attempts}"\n'
-                "            await _ask(db, gateway.authorize, msgspec.structs.replace(charge, idempotency_key=again))",
+                "            await _ask(db, processor.authorize, msgspec.structs.replace(charge, idempotency_key=again))",
             ),
         ),
     ),
@@ -377,10 +377,10 @@ BUGS = (
         "A charge to which the processor gave no answer is called failed.",
         (
             Edit(
-                "admitone.payments.settlement:bring_on",
+                "admitone.payments.settlement:reconcile_charge",
                 'last_error = str(unknown) or "no answer"',
                 "async with db.transaction() as tx:\n"
-                '            await commands.note_failed(tx, charge.charge_id, "no_answer", tx.now)\n'
+                '            await commands.record_failed(tx, charge.charge_id, "no_answer", tx.now)\n'
                 "        return True",
             ),
         ),

@@ -126,7 +126,7 @@ class Clients:
         dice, order_id, buyer = self.world.dice, order.order_id, self._user(order.user_id)
         token = token or dice.choices(("tok_visa", DECLINED, CONFIRMED), (6.0, self.declines, 1.0))[0]
         label = f"{self._name(buyer)} pays {self._name_of(order_id)} with {token}"
-        return self._route("payments", payments.pay, label, buyer, {"orderId": str(order_id), "token": token}, gateway=True)
+        return self._route("payments", payments.pay, label, buyer, {"orderId": str(order_id), "token": token}, processor=True)
 
     def cancel(self) -> Request | None:
         found = self._an_order(0.9)
@@ -228,7 +228,14 @@ class Clients:
     # How they ask
 
     def _route(
-        self, service: str, route: Any, label: str, user: User, body: dict[str, Any] | None = None, gateway: bool = False, **path: Any
+        self,
+        service: str,
+        route: Any,
+        label: str,
+        user: User,
+        body: dict[str, Any] | None = None,
+        processor: bool = False,
+        **path: Any,
     ) -> Request:
         takes_request = body is not None
         if body is not None and route in FORMS:
@@ -239,14 +246,14 @@ class Clients:
             key = f"key {self._keys}"
         about = [*path.values(), *(UUID(body[field]) for field in ("ticketId", "orderId") if body and field in body)]
         label_with_key = label + (f" ({key})" if key else "")
-        request = Request(service, label_with_key, lambda process: run(process), key, gateway, tuple(about), body or {})
+        request = Request(service, label_with_key, lambda process: run(process), key, processor, tuple(about), body or {})
 
         async def run(process: "Process") -> None:
             arguments: dict[str, Any] = {"db": process.db, "user": user, **path}
             if takes_request:
                 arguments["request"] = self._http(route, body, key, path)
-            if gateway:
-                arguments["gateway"] = self.world.processor
+            if processor:
+                arguments["processor"] = self.world.processor
             if route in (tickets.list_ticket, orders.create_order):
                 arguments["settings"] = self.world.settings
             if route is orders.create_order:

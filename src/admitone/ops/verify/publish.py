@@ -5,7 +5,7 @@ from admitone.ops.reach import open_database
 from admitone.ops.verify.report import Report, format_counts
 from admitone.ops.verify.snapshot import Snapshot
 from admitone.orders import repository
-from admitone.orders.model import Claim, GivenBack, Proof
+from admitone.orders.proof import Claim, GivenBack, Proof
 
 
 async def proof_of(snapshot: Snapshot, report: Report, command: str) -> Proof:

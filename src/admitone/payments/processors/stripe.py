@@ -22,7 +22,7 @@ from stripe.params import PaymentIntentCaptureParams, RefundCreateParams
 from admitone.config import Settings
 from admitone.kit.observe.log import log
 from admitone.payments.model import Charge, UnknownToken
-from admitone.payments.processors.protocol import Notice, OutcomeUnknown, Refused, Standing, State, WrongSignature
+from admitone.payments.processors.protocol import Notice, OutcomeUnknown, ProcessorState, Refused, State, WrongSignature
 
 TIMEOUT_SECONDS = 8.0
 """Of one call to Stripe: less than all of them together have in processing.py."""
@@ -40,7 +40,7 @@ Answer = TypeVar("Answer")
 Object = TypeVar("Object")
 
 
-class StripeGateway:
+class StripeProcessor:
     """The processor that real money goes through, and that of Stripe's own test mode."""
 
     def __init__(self, settings: Settings) -> None:
@@ -72,7 +72,7 @@ class StripeGateway:
             raise UnknownToken
         return text
 
-    async def authorize(self, charge: Charge) -> Standing:
+    async def authorize(self, charge: Charge) -> ProcessorState:
         age = datetime.now(UTC) - charge.begun_at
         if age > KEY_IS_KNOWN_FOR:
             return await self._never_asked_again(charge, age)
@@ -115,13 +115,13 @@ class StripeGateway:
             return await self.look(replace(charge, stripe_id=intent.id))  # That is how it was then.
         return _standing(charge, _read(intent, _Intent))
 
-    async def _never_asked_again(self, charge: Charge, age: timedelta) -> Standing:
+    async def _never_asked_again(self, charge: Charge, age: timedelta) -> ProcessorState:
         found = await self._found(charge)
         if found is None and age <= KEY_IS_KNOWN_FOR + SEARCH_KNOWS_AFTER:
             raise OutcomeUnknown("it can't be asked for again safely, and Stripe's search may not know of it yet")
         return found or _declined(charge, "never_arrived")
 
-    async def look(self, charge: Charge) -> Standing:
+    async def look(self, charge: Charge) -> ProcessorState:
         try:
             intent = await _answer(self._stripe.payment_intents.retrieve_async(_id(charge), {"expand": ["latest_charge"]}))
             standing = _standing(charge, _read(intent, _Intent))
@@ -134,20 +134,20 @@ class StripeGateway:
             return replace(standing, state="captured")  # It may still fail.
         return replace(standing, refund_id=next((refund.id for refund in refunds.data if refund.status == "succeeded"), None))
 
-    async def capture(self, charge: Charge) -> Standing:
+    async def capture(self, charge: Charge) -> ProcessorState:
         async def take(key: str) -> None:
             amount: PaymentIntentCaptureParams = {"amount_to_capture": charge.amount_cents}
             await _answer(self._stripe.payment_intents.capture_async(_id(charge), amount, {"idempotency_key": key}))
 
         return await self._bring_to(charge, "capture", take, "captured", "refunded")
 
-    async def void(self, charge: Charge) -> Standing:
+    async def void(self, charge: Charge) -> ProcessorState:
         async def cancel(key: str) -> None:
             await _answer(self._stripe.payment_intents.cancel_async(_id(charge), {}, {"idempotency_key": key}))
 
         return await self._bring_to(charge, "void", cancel, "voided", "declined")
 
-    async def refund(self, charge: Charge) -> Standing:
+    async def refund(self, charge: Charge) -> ProcessorState:
         """Of what was not taken, nothing is given back: what Stripe would do then, its documentation does not say, so we don't ask."""
         standing = await self.look(charge)
         if standing.state not in ("captured", "refunded"):
@@ -170,7 +170,7 @@ class StripeGateway:
                 raise OutcomeUnknown("the refund is under way") from None
             raise
 
-    async def _bring_to(self, charge: Charge, name: str, ask: Callable[[str], Awaitable[None]], *wanted: State) -> Standing:
+    async def _bring_to(self, charge: Charge, name: str, ask: Callable[[str], Awaitable[None]], *wanted: State) -> ProcessorState:
         """Have one thing done to the payment, once. Raises Refused or OutcomeUnknown when it does not come to stand as wanted.
 
         An answer that Stripe had stored says what happened then. When that was not what we want, we ask once more with a fresh key:
@@ -194,7 +194,7 @@ class StripeGateway:
         assert trouble is not None
         raise trouble if isinstance(trouble, _Failed) else Refused(trouble.code)
 
-    async def _found(self, charge: Charge) -> Standing | None:
+    async def _found(self, charge: Charge) -> ProcessorState | None:
         """The charge's payment, whose id we don't have. The token knows at once what it was used for; search knows after a while."""
         with contextlib.suppress(_No):  # They are not kept for ever.
             token = _read(await _answer(self._stripe.confirmation_tokens.retrieve_async(charge.payment_token)), _Token)
@@ -206,7 +206,7 @@ class StripeGateway:
             raise OutcomeUnknown(f"Stripe's search refuses: {no.code}") from None
         return await self._if_it_is_of(charge, hits.data[0].id) if hits.data else None
 
-    async def _if_it_is_of(self, charge: Charge, stripe_id: str) -> Standing | None:
+    async def _if_it_is_of(self, charge: Charge, stripe_id: str) -> ProcessorState | None:
         try:
             return await self.look(replace(charge, stripe_id=stripe_id))
         except _OfAnotherCharge:
@@ -318,7 +318,7 @@ def _replayed(response: stripe.StripeResponse | None) -> bool:
     return response is not None and response.headers.get("idempotent-replayed") == "true"
 
 
-def _standing(charge: Charge, intent: _Intent) -> Standing:
+def _standing(charge: Charge, intent: _Intent) -> ProcessorState:
     """https://docs.stripe.com/payments/paymentintents/lifecycle"""
     if intent.metadata.get("charge_id") != str(charge.charge_id):
         raise _OfAnotherCharge("that payment belongs to another charge")
@@ -341,7 +341,7 @@ def _standing(charge: Charge, intent: _Intent) -> Standing:
             state = "voided"
         case _:
             raise OutcomeUnknown(f"the payment is {intent.status}")
-    return Standing(
+    return ProcessorState(
         id=intent.id,
         state=state,
         amount_cents=intent.amount_received or intent.amount,
@@ -351,8 +351,8 @@ def _standing(charge: Charge, intent: _Intent) -> Standing:
     )
 
 
-def _declined(charge: Charge, code: str, stripe_id: str | None = None) -> Standing:
-    return Standing(
+def _declined(charge: Charge, code: str, stripe_id: str | None = None) -> ProcessorState:
+    return ProcessorState(
         id=stripe_id or f"none:{charge.charge_id}",
         state="declined",
         amount_cents=charge.amount_cents,
