@@ -13,7 +13,7 @@ from support.house import House, Json, eventually
 
 from admitone.config import own_database_url
 from admitone.kit.event import Message
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 
 async def park(house: House, order: Json, reason: str) -> UUID:

@@ -15,7 +15,7 @@ from admitone import config
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.ops.doctor import collect, examine, render
 from admitone.ops.doctor.checks import Line
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 from admitone.services import SERVICES
 
 States = dict[tuple[str, str | None], str]

@@ -25,7 +25,7 @@ from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.event import Event, Message, subject
 from admitone.kit.testing import NOON
 from admitone.ops.tail import NO_STREAM, StreamMessage, WrongPattern, follow_stream, pattern_of
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 REQUEST = CHARGE
 

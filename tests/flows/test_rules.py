@@ -13,7 +13,7 @@ from admitone.config import Settings
 from admitone.expiration.commands import ring_due_timers
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import TicketTaken
-from admitone.payments.commands import begin_charge
+from admitone.payments.commands import begin_charge, record
 from admitone.tickets.commands import edit_ticket, list_ticket
 from admitone.tickets.model import TicketLocked
 

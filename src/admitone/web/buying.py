@@ -11,7 +11,8 @@ from litestar import Response, get, post
 from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.form import as_uuid
 from admitone.kit.http.problem import NotFound
-from admitone.web.api import Api, Attempt, Away, Item, Order, Refused
+from admitone.web.answers import Attempt, Item, Order
+from admitone.web.api import Api, Away, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import key_of, read_form
 from admitone.web.render import POLICY, POLICY_WITH_STRIPE, current_url, page, see_other, settings_of

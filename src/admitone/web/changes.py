@@ -33,7 +33,7 @@ from admitone.kit.delivery.bus import Bus
 from admitone.kit.delivery.feed import feed
 from admitone.kit.event import Event
 from admitone.kit.service import ephemeral_listener
-from admitone.web.api import Ticket
+from admitone.web.answers import Ticket
 
 MAX_CHANGES = 1000
 """A page that has missed more changes than this is asked to reload."""

@@ -9,7 +9,8 @@ from litestar import Response, get, post
 from admitone.config import Settings
 from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.problem import Problem
-from admitone.web.api import Api, Refused, Ticket
+from admitone.web.answers import Ticket
+from admitone.web.api import Api, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import errors_by_field, key_of, read_form
 from admitone.web.render import current_url, page, see_other

@@ -15,7 +15,7 @@ from admitone.kit.data.db import wait_for_signal
 from admitone.kit.http.amount import Amount
 from admitone.kit.http.app import AnyRequest, read_query
 from admitone.kit.http.session import User, Verifier, cookie_name
-from admitone.web.api import Ticket
+from admitone.web.answers import Ticket
 from admitone.web.changes import Change, LiveChanges
 from admitone.web.render import HEADERS, render_fragment
 

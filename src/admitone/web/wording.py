@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from markupsafe import Markup
 
 from admitone.kit.http.amount import Price, money
-from admitone.web.api import Order, Ticket
+from admitone.web.answers import Order, Ticket
 
 TICKET_STATES = {"available": "For sale", "locked": "Being paid for", "sold": "Sold", "withdrawn": "Withdrawn"}
 

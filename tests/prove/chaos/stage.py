@@ -20,8 +20,9 @@ from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, TEST_PROCESSOR,
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.migrations import migrate_at
 from admitone.payments.processors import test as test_processor
-from admitone.runtime.engines import Engines, free_port
+from admitone.runtime.engines import Engines
 from admitone.runtime.privileges import as_account
+from admitone.runtime.programs import free_port
 from admitone.runtime.provisioning import create_databases
 from admitone.services import SERVICES
 
