@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from admitone.apidocs import asyncapi, lanes
 from admitone.apidocs.openapi import document
 from admitone.apidocs.overview import Overview, fields, overview
-from admitone.apidocs.render import FILES, POLICY_WITH_SCRIPTS, Page, answer, page, static
+from admitone.apidocs.render import FILES, POLICY_WITH_SCRIPTS, Page, StaticFile, answer, page
 from admitone.kit.event import Message
 from admitone.kit.service import Service
 
@@ -18,19 +18,19 @@ class Docs:
 
     def __init__(self, services: Sequence[Service]) -> None:
         self.services = services
-        self.makers: dict[str, Callable[[], Page]] = {
+        self.makers: dict[str, Callable[[], Page | StaticFile]] = {
             "/docs": self._index,
             "/docs/events": self._events,
             "/docs/asyncapi.json": lambda: answer("application/json", asyncapi.text(self.about).encode()),
         }
-        self.makers |= {f"/docs/static/{file}": partial(static, file) for file in FILES}
+        self.makers |= {f"{FILES.prefix}/{name}": partial(StaticFile, file) for name, file in FILES.files.items()}
         for service in services:
             if service.routes and service.has_database:
                 self.makers[f"/docs/{service.name}"] = partial(self._api, service)
                 self.makers[f"/docs/{service.name}/openapi.json"] = partial(_openapi, service)
-        self.made: dict[str, Page] = {}
+        self.made: dict[str, Page | StaticFile] = {}
 
-    def at(self, path: str) -> Page | None:
+    def at(self, path: str) -> Page | StaticFile | None:
         """What is at this path, or None where nothing of ours is."""
         path = path.rstrip("/") if path == "/docs/" else path
         if path not in self.made and path in self.makers:

@@ -1,44 +1,40 @@
 """How an answer becomes a page: templates, headers, redirects, and the pages for what went wrong."""
 
 import gzip
-import hashlib
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from admitone.config import Settings
+from admitone.kit.http import pages
 from admitone.kit.http.amount import money
 from admitone.kit.http.app import AnyRequest, as_problem
 from admitone.kit.http.session import cookie_name, set_cookie
 from admitone.web import wording
 from admitone.web.api import Away, Refused
 from admitone.web.form import new_key
-from admitone.web.static import STATIC, unpacks
+from admitone.web.static import FILES
 from admitone.web.visitor import SignInFirst, Visitor
 
 HERE = Path(__file__).parent
 LOCATION_SAFE = "/#%[]=:;$&()+,!?*@'~"
 
-WITHOUT_SCRIPTS = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
-POLICY = f"{WITHOUT_SCRIPTS}; script-src 'self'; connect-src 'self'"
-POLICY_WITH_STRIPE = (
-    f"{WITHOUT_SCRIPTS}; script-src 'self' https://js.stripe.com https://*.js.stripe.com; connect-src 'self' https://api.stripe.com; "
-    "frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com"
+POLICY = pages.policy(form_action="'self'", script_src="'self'", connect_src="'self'")
+POLICY_WITH_STRIPE = pages.policy(
+    form_action="'self'",
+    script_src="'self' https://js.stripe.com https://*.js.stripe.com",
+    connect_src="'self' https://api.stripe.com",
+    frame_src="https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com",
 )
 """For a page with Stripe's Payment Element and no other: what https://docs.stripe.com/security/guide#content-security-policy asks for
 Stripe.js, without the maps of its Address Element."""
 HEADERS = {
+    **pages.HEADERS,
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
     # Every page names its visitor, and its forms are good for one use.
     "Cache-Control": "no-store",
 }
@@ -59,18 +55,7 @@ STRIPE_JS = "https://js.stripe.com/endive/stripe.js"
 """The release that goes with our Stripe SDK's API version (2026-10-28.endive): https://docs.stripe.com/sdks/stripejs-versioning"""
 
 
-def _address(file: str) -> str:
-    """A static file's address, which changes with its content."""
-    return f"/static/{file}?{hashlib.sha256((STATIC / file).read_bytes()).hexdigest()[:12]}"
-
-
-templates = Environment(
-    loader=FileSystemLoader(HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+templates = pages.environment(HERE / "templates")
 templates.filters |= {
     "money": money,
     "moment": wording.moment,
@@ -82,14 +67,14 @@ templates.filters |= {
 }
 templates.globals |= {
     "font": "/static/vendor/archivo/archivo-latin-wdth-normal.woff2",  # As look.css has it.
-    "look": _address("look.css"),
-    "style": _address("style.css"),
-    "pay_script": _address("pay.js"),
-    "live_script": _address("live.js"),
-    "time_script": _address("time.js"),
-    "share_script": _address("share.js"),
-    "search_script": _address("search.js"),
-    "htmx_script": _address("vendor/htmx/htmx.min.js"),
+    "look": FILES.address("look.css"),
+    "style": FILES.address("style.css"),
+    "pay_script": FILES.address("pay.js"),
+    "live_script": FILES.address("live.js"),
+    "time_script": FILES.address("time.js"),
+    "share_script": FILES.address("share.js"),
+    "search_script": FILES.address("search.js"),
+    "htmx_script": FILES.address("vendor/htmx/htmx.min.js"),
     "stripe_js": STRIPE_JS,
     "test_cards": wording.TEST_CARDS,
     "why_declined": wording.why_declined,
@@ -125,7 +110,7 @@ def page(request: AnyRequest, template: str, status: int = 200, *, policy: str =
     }
     text = templates.get_template(template).render(**frame, **values)
     headers = _new_headers(visitor) | {"Content-Security-Policy": policy}
-    if (visitor is None or visitor.user is None) and unpacks(request):
+    if (visitor is None or visitor.user is None) and pages.accepts_gzip(request.headers.get("accept-encoding", "")):
         headers["Content-Encoding"] = "gzip"
         packed = gzip.compress(text.encode(), 6, mtime=0)
         return Response(packed, status_code=status, headers=headers, media_type="text/html")

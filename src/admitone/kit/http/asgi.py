@@ -1,6 +1,7 @@
 """ASGI helpers: correlation ids in headers, path prefixes, whole answers."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,9 +33,12 @@ def is_under(prefix: str, path: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-async def respond(send: Any, status: int, body: Any, content_type: str = "application/json") -> None:
+async def respond(
+    send: Any, status: int, body: Any, content_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> None:
     """A whole ASGI answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(data)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    named = {"content-type": content_type, "content-length": str(len(data)), **(headers or {})}
+    encoded = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": data})
