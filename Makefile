@@ -1,5 +1,5 @@
 # make run    open the marketplace at http://localhost:8000
-# make test   every check and test that CI runs
+# make test   lint, types and tests; CI (.ci/run) runs make browser and make prove as well
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
 # make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up` (a minute)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)

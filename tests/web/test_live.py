@@ -26,6 +26,14 @@ async def ann_bob_and_a_stranger(house: House) -> AsyncIterator[tuple[Browser, B
         yield ann, bob, stranger
 
 
+async def listed(seller: Browser, title: str) -> str:
+    """A ticket for $20 that open pages were told of: a page that is opened from now on hears only what follows."""
+    async with watching(seller, "/listings") as it:
+        ticket = await seller.sell(title, "20")
+        await it.hears()
+    return ticket
+
+
 async def test_an_open_list_receives_every_kind_of_change(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), watching(stranger, "/") as it:
         ticket = await ann.sell("Live in row A", "20")
@@ -52,7 +60,7 @@ async def test_an_open_search_is_told_only_what_it_looks_for(house: House) -> No
 
 async def test_whoever_looks_at_a_ticket_sees_it_locked_freed_and_sold(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), signed_up(house.url) as cat:
-        ticket = await ann.sell("Live, row B", "20")
+        ticket = await listed(ann, "Live, row B")
         async with watching(stranger, ticket) as stranger_sees, watching(cat, ticket) as cat_sees:
             order = await bob.buy(ticket)
             for sees in (stranger_sees, cat_sees):
@@ -74,7 +82,7 @@ async def test_whoever_looks_at_a_ticket_sees_it_locked_freed_and_sold(house: Ho
 
 async def test_a_new_price_is_in_the_form_that_is_pushed(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, _):
-        ticket = await ann.sell("Live, row C", "20")
+        ticket = await listed(ann, "Live, row C")
         async with watching(bob, ticket) as it:
             await ann.open(f"{ticket}/edit")
             await ann.send("/edit", title="Live, row C", price="25.50")
@@ -87,7 +95,7 @@ async def test_a_new_price_is_in_the_form_that_is_pushed(house: House) -> None:
 
 async def test_seller_and_buyer_ask_for_what_only_they_see(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, _):
-        ticket = await ann.sell("Live, row D", "20")
+        ticket = await listed(ann, "Live, row D")
         async with watching(ann, ticket) as seller, watching(bob, ticket) as second_tab, watching(ann, "/listings") as listings:
             await bob.buy(ticket)
             for it in (seller, second_tab, listings):
@@ -121,7 +129,7 @@ async def says(browser: Browser, path: str, words: str) -> bool:
 
 async def test_a_page_is_told_what_happened_between_its_making_and_its_listening(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger):
-        ticket = await ann.sell("Live, row E", "20")
+        ticket = await listed(ann, "Live, row E")
         async with watching(stranger, ticket) as it:
             place = (await it.beat()).at
             await bob.buy(ticket)
@@ -157,7 +165,7 @@ async def test_nothing_personal_is_pushed(house: House) -> None:
 async def test_while_the_bus_is_frozen_pages_go_on_and_afterwards_all_is_told(own_house: House) -> None:
     await own_house.start()
     async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
-        ticket = await ann.sell("Row G", "20")
+        ticket = await listed(ann, "Row G")
         async with watching(stranger, ticket) as it, watching(stranger, "/") as of_list:
             own_house.freeze_bus()
             await ann.open(f"{ticket}/edit")
@@ -176,7 +184,7 @@ async def test_while_the_bus_is_frozen_pages_go_on_and_afterwards_all_is_told(ow
 async def test_streams_through_the_gateway_end_with_their_reader_and_survive_a_restart(own_house: House) -> None:
     await own_house.start_six()
     async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
-        ticket = await ann.sell("Row H", "20")
+        ticket = await listed(ann, "Row H")
         async with watching(stranger, ticket), watching(bob, ticket):
             await eventually(lambda: open_streams(own_house, 2))
         await eventually(lambda: open_streams(own_house, 0))
