@@ -168,7 +168,7 @@ async def test_a_processor_that_is_down_for_ten_minutes_costs_nobody_anything(sc
         scene.now += timedelta(seconds=1)
         await scene.settles()
     assert sorted(await scene.unsettled()) == sorted([taken, given_back, expired])
-    assert {row["trouble"] for row in await scene.own.rows("SELECT trouble FROM charges")} == {"the processor answered 500"}
+    assert {row["last_error"] for row in await scene.own.rows("SELECT last_error FROM charges")} == {"the processor answered 500"}
 
     await scene.books.pool.execute("TRUNCATE faults")
     await scene.settles_in_the_end()

@@ -40,7 +40,7 @@ class Exchange:
         with contextlib.suppress(nats.js.errors.NotFoundError):
             await self.bus.stream.delete_stream(STREAM)
         await self.bus.ensure_stream()
-        await self.own.db.pool.execute("TRUNCATE outbox, inbox, parked, dropped, orders, told, ticket_copies RESTART IDENTITY")
+        await self.own.db.pool.execute("TRUNCATE outbox, inbox, parked, dropped, orders, payment_events, ticket_copies RESTART IDENTITY")
 
     def relay(self) -> Relay:
         return Relay(self.own.db, self.bus, self.own.url)

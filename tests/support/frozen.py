@@ -92,4 +92,4 @@ def what_to_do(name: str, why: str) -> str:
 
 def file_of(name: str) -> str:
     """Where its example is, as seen from the top of the repository."""
-    return str((EXAMPLES / f"{name}.json").relative_to(Path(__file__).parents[1]))
+    return str((EXAMPLES / f"{name}.json").relative_to(Path(__file__).parents[2]))

@@ -22,7 +22,7 @@ from prove.simulator.telling import shortest, story
 
 HERE = Path(__file__).parent
 PAST, RECORDED = HERE / "seeds.txt", HERE / "planted.json"
-PAGE = HERE.parents[1] / "docs" / "planted.md"
+PAGE = HERE.parents[2] / "docs" / "planted.md"
 ENOUGH_TO_COUNT = 1000
 MOST_FOR_A_BUG = 3000
 MOST_FROM_A_RECORDED_SEED = 100

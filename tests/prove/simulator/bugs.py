@@ -374,7 +374,7 @@ BUGS = (
         (
             Edit(
                 "admitone.payments.settlement:bring_on",
-                'trouble = str(unknown) or "no answer"',
+                'last_error = str(unknown) or "no answer"',
                 "async with db.transaction() as tx:\n"
                 '            await commands.note_failed(tx, charge.charge_id, "no_answer", tx.now)\n'
                 "        return True",

@@ -64,7 +64,7 @@ def simulated(world: World) -> Iterator[None]:
     """In place of what is not drawn from a seed: random ids, the wall clock, and waiting for real."""
     monotonic = SimpleNamespace(monotonic=lambda: world.now.timestamp())
     with contextlib.ExitStack() as stack:
-        for where in ("kit.db", "kit.log", "auth.commands", "tickets.commands", "orders.commands", "payments.commands"):
+        for where in ("kit.data.db", "kit.observe.log", "auth.commands", "tickets.commands", "orders.commands", "payments.commands"):
             stack.enter_context(mock.patch(f"admitone.{where}.uuid4", world.uuid))
         stack.enter_context(mock.patch("admitone.kit.delivery.relay.time", monotonic))
         stack.enter_context(mock.patch.object(processing, "DEADLINE_SECONDS", 1e6))

@@ -131,7 +131,7 @@ class Rest:
         for charge in charges:
             name, status = self.world.name(charge["order_id"]), charge["status"]
             if status in ("created", "authorized"):
-                self.broken("I2", f"a charge of {name} is still {status}: {charge['trouble']}", charge["order_id"])
+                self.broken("I2", f"a charge of {name} is still {status}: {charge['last_error']}", charge["order_id"])
             elif known.get(charge["charge_id"], "declined") not in states[status]:
                 self.broken("I2", f"a charge of {name} is {status}, and {known.get(charge['charge_id'])} there", charge["order_id"])
         for order_id, live in Counter(charge["order_id"] for charge in charges if charge["status"] != "failed").items():
