@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from admitone.apidocs import markdown as flow
 from admitone.cli import main
+from admitone.config import DATABASES, load
 
 ROOT = Path(__file__).parents[2]
 MADE = flow.documents(ROOT / "docs")
@@ -61,11 +63,52 @@ def test_the_map_is_printed() -> None:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    source = (ROOT / "src" / "admitone" / "kit" / "config.py").read_text()
-    readme = (ROOT / "README.md").read_text()
-    for name in ("DATABASE_URL", "NATS_URL", "ADMITONE_HOST", "ADMITONE_PORT", "ADMITONE_PUBLIC_URL", "ADMITONE_DATA",
-                 "ADMITONE_SERVICES_URL", "ADMITONE_SIGNING_KEY_FILE", "ADMITONE_PUBLIC_KEYS", "ADMITONE_ORDER_WINDOW_SECONDS",
-                 "ADMITONE_SETTLE_SECONDS", "ADMITONE_MAX_OPEN_ORDERS", "ADMITONE_CURRENCY", "ADMITONE_FEE_PERCENT",
-                 "STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_API_BASE"):  # fmt: skip
-        assert f'"{name}"' in source, f"{name} is no setting any more"
-        assert f"`{name}`" in readme, f"the README does not speak of {name}"
+    names: set[str] = set()
+
+    class Recording(dict[str, str]):
+        def get(self, name: str, default: object = None) -> Any:
+            names.add(name)
+            return default
+
+    load(Recording())
+    services = "|".join(service.upper() for service in (*DATABASES, "web"))
+    names = {re.sub(rf"^ADMITONE_({services})_(DATABASE_URL|NATS_URL|URL)$", r"ADMITONE_<SERVICE>_\2", name) for name in names}
+    assert len(names) >= 20
+    settings = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
+    missing = sorted(name for name in names if f"`{name}`" not in settings)
+    assert not missing, f"add to the settings in README.md: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "services").glob("*.md")), ids=lambda page: page.stem)
+def test_where_a_page_says_to_start_reading_is_there(page: Path) -> None:
+    start = re.search(r"^(?:.*Start reading at|The smallest service).*(?:\n.+)*", page.read_text(), re.MULTILINE)
+    assert start, f"say in {page.name} where to start reading"
+    _must_be_there(start[0].partition("Start reading at")[2] or start[0], ROOT / "src" / "admitone" / page.stem, page.name)
+
+
+def test_where_the_readme_says_to_start_reading_is_there() -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## Finding your way\n")[2].partition("\n## ")[0]
+    _must_be_there(section.partition("To follow")[2].partition("\n\n")[0], ROOT / "src" / "admitone", "README.md")
+    tree = section.split("```")[1].partition("src/admitone/")[2]
+    places = [ROOT / "src" / "admitone", ROOT / "src" / "admitone" / "orders"]
+    for name in re.findall(r"\b\w+(?:\.py|/)", tree):
+        assert any((place / name).exists() for place in places), f"README.md names {name}, which is not there"
+
+
+def _must_be_there(text: str, folder: Path, page: str) -> None:
+    """Every `path`, `path: name`, and `name` after a path: the file is in the folder, and the name is defined in the file."""
+    file = folder
+    for path, name in re.findall(r"`(?:([\w/]+\.\w+)(?:: )?)?(\w*)`", text):
+        file = folder / path if path else file
+        assert file.is_file(), f"{page} names {path or name}, which is not in {folder.relative_to(ROOT)}"
+        if not name:
+            continue
+        defined = rf"^{name}\b.*=|\b(def|class|TABLE|INDEX|CONSTRAINT) {name}\b"
+        assert re.search(defined, file.read_text(), re.MULTILINE), f"{page} names {name}, which {file.relative_to(ROOT)} does not define"
+
+
+def test_every_test_name_has_at_most_80_characters() -> None:
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        for name in re.findall(r"\bdef (test_\w+)", file.read_text()):
+            where = file.relative_to(ROOT)
+            assert len(name) <= 80, f"{where}: {name} has {len(name)} characters; rename it: the behaviour, in at most 80"

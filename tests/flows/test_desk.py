@@ -82,7 +82,7 @@ async def test_an_event_that_fails_again_stays_and_when_it_is_mended_its_effects
     assert "Nothing is missing." in journey
 
 
-async def test_an_unreadable_message_is_listed_shown_and_dropped_in_every_service_that_parked_it(house: House) -> None:
+async def test_an_unreadable_dead_letter_is_listed_shown_and_dropped_in_every_service(house: House) -> None:
     noise = b"\xff\x1b[31m{ this is no event " + uuid4().hex.encode()
     await house.publish_bytes("events.orders.OrderReserved", noise)
     where = "SELECT event_id FROM parked WHERE message = $1"

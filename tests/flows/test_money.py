@@ -40,7 +40,7 @@ async def house_with_a_fee(prepared: Path, tmp_path_factory: pytest.TempPathFact
         yield house
 
 
-async def test_money_that_cannot_be_collected_is_listed_until_a_person_settles_it_or_undoes_the_sale(house_with_a_fee: House) -> None:
+async def test_uncollected_money_is_listed_until_it_is_settled_or_the_sale_is_undone(house_with_a_fee: House) -> None:
     house = house_with_a_fee
     await misbehaves(house, "capture", "refuse", None)
     bob, orders = await sales(house, 30, 30, 30)
@@ -140,7 +140,7 @@ async def test_an_order_cancelled_while_the_bank_waits_is_not_paid_by_a_late_con
     assert await intents(house, order) == ["voided"]
 
 
-async def test_an_order_whose_time_runs_out_while_the_bank_waits_is_not_paid_by_a_late_confirmation(own_house: House) -> None:
+async def test_a_confirmation_after_the_order_expired_does_not_pay_it(own_house: House) -> None:
     await own_house.start(ADMITONE_ORDER_WINDOW_SECONDS="2", ADMITONE_SETTLE_SECONDS="1")
     bob, order = await sale(own_house)
     url = await goes_to_bank(bob, order)

@@ -74,7 +74,7 @@ async def test_an_order_that_nobody_pays_for_is_over_when_its_time_is(together: 
         await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
 
 
-async def test_a_ring_by_a_clock_that_is_ahead_is_heard_again_when_its_time_has_come(together: Together) -> None:
+async def test_an_expiration_from_a_fast_clock_is_retried_when_its_time_has_come(together: Together) -> None:
     async with together(tickets.service, orders.service, expiration.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play()
@@ -125,9 +125,7 @@ async def test_an_order_with_more_time_is_over_when_that_is(together: Together, 
         await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
 
 
-async def test_an_order_with_more_time_is_sold_by_a_payment_that_begins_after_its_first_deadline(
-    together: Together, chance: Random | None
-) -> None:
+async def test_an_extended_order_can_be_paid_after_its_first_deadline(together: Together, chance: Random | None) -> None:
     async with together(tickets.service, orders.service, expiration.service, payments.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", PRICE, "USD", them.now)
         await them.play(chance)

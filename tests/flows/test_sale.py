@@ -56,7 +56,7 @@ async def test_the_sale_in_the_readme_works_as_it_stands(house: House) -> None:
     assert "It is complete." in output
 
 
-async def test_the_gateway_gives_nobody_the_session_of_somebody_else_and_no_service_the_path_of_another(own_house: House) -> None:
+async def test_the_gateway_mixes_up_neither_sessions_nor_the_paths_of_services(own_house: House) -> None:
     await own_house.start_six()
     [ann] = await own_house.people("ann")
     assert (await ann.ask("GET", "/api/users/currentuser")).json()["currentUser"]["id"] == ann.id

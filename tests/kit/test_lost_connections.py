@@ -58,7 +58,7 @@ async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-async def test_a_connection_that_has_just_been_ended_is_an_engine_that_is_away_and_no_error_of_ours(engines: Engines) -> None:
+async def test_a_connection_just_ended_counts_as_an_engine_away_and_not_as_our_error(engines: Engines) -> None:
     between = Between(own_database_url(engines.database_url, "auth"))
     async with between.listening() as url, connected("auth", url) as db:
         between.says_goodbye()

@@ -39,7 +39,7 @@ async def repairs(here: Exchange) -> int:
         return await repair(connection, here.bus.stream, "orders")
 
 
-async def test_what_was_said_is_published_once_in_order_and_marked(here: Exchange) -> None:
+async def test_outbox_rows_are_published_once_in_order_and_marked(here: Exchange) -> None:
     said = await here.emits(*orders(5))
     async with here.at_work(here.relay()):
         await here.published()
@@ -145,7 +145,7 @@ async def test_a_whole_stream_has_nothing_to_be_repaired(here: Exchange) -> None
 @pytest.mark.parametrize(
     ("said", "lost", "foreign"), [(12, 1, 0), (12, 5, 0), (12, 12, 0), (12, 1, 1), (12, 3, 2), (12, 5, 20), (12, 12, 12), (1, 1, 1)]
 )
-async def test_what_the_stream_has_lost_is_published_again_also_when_others_have_taken_its_numbers(
+async def test_events_lost_by_the_stream_are_republished_even_if_their_numbers_were_reused(
     here: Exchange, said: int, lost: int, foreign: int
 ) -> None:
     everything = await here.emits(*orders(said))

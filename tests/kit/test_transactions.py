@@ -26,7 +26,7 @@ async def own(engines: Engines) -> AsyncIterator[OwnDatabase]:
         yield own
 
 
-async def test_what_is_said_is_in_the_outbox_after_the_commit(own: OwnDatabase) -> None:
+async def test_an_emitted_event_is_in_the_outbox_after_the_commit(own: OwnDatabase) -> None:
     request, cause = uuid4(), uuid4()
     event = order_created(order_id=uuid4())
     token = causation_id.set(cause)
@@ -42,7 +42,7 @@ async def test_what_is_said_is_in_the_outbox_after_the_commit(own: OwnDatabase) 
     assert emitted.is_set()
 
 
-async def test_a_rolled_back_transaction_has_said_nothing(own: OwnDatabase) -> None:
+async def test_a_rolled_back_transaction_publishes_nothing(own: OwnDatabase) -> None:
     event = order_created(order_id=uuid4())
     emitted, committed = own.db.emitted.next(), own.db.committed.next()
     with contextlib.suppress(Crash):
@@ -62,7 +62,7 @@ async def test_a_service_may_not_say_what_another_owns(own: OwnDatabase, foreign
     assert await own.rows("SELECT 1 FROM outbox WHERE event = $1", type(foreign).__name__) == []
 
 
-async def test_an_event_that_nobody_has_entered_in_the_catalogue_may_not_be_said(own: OwnDatabase) -> None:
+async def test_an_event_missing_in_the_catalogue_cannot_be_published(own: OwnDatabase) -> None:
     class Surprise(Event, frozen=True):
         """Nobody owns this."""
 
@@ -88,7 +88,7 @@ async def test_a_loop_that_is_ended_at_the_moment_of_a_signal_ends() -> None:
         await waiting
 
 
-async def test_a_connection_that_the_server_ends_is_an_engine_that_is_away_whenever_that_is_noticed(own: OwnDatabase) -> None:
+async def test_a_connection_ended_by_the_server_counts_as_an_engine_away_at_any_moment(own: OwnDatabase) -> None:
     """A moment earlier or later it is another error: each of them turns up in so many tries."""
 
     async def asks_on(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -90,7 +90,7 @@ async def test_a_sale_that_was_undone_unpaid_reads_so_whatever_was_heard_first(s
             assert await scene.tells() == [CLICKED, LOCKED, APPROVED, NOT_TAKEN, UNDONE], arrival
 
 
-async def test_each_declined_card_is_told_once_and_before_the_end_that_the_last_one_brought(scene: Scene) -> None:
+async def test_history_lists_each_declined_card_once_and_before_the_cancellation(scene: Scene) -> None:
     tries = [payment_failed(number, order_id=scene.order_id, charge_id=uuid4()) for number in (1, 2, 3)]
     await scene.it.hears(tries[1], tries[0], tries[1], tries[2], tries[2])
     ended = "Cancelled: the payment failed 3 times."
@@ -110,13 +110,13 @@ async def test_an_approval_that_lost_the_race_is_told_after_the_end(scene: Scene
     assert told[-1].at == CANCEL_AT
 
 
-async def test_what_is_heard_of_an_unknown_order_is_in_no_history(scene: Scene) -> None:
+async def test_payment_events_of_an_unknown_order_are_in_no_history(scene: Scene) -> None:
     await scene.it.hears(payment_failed(1), payment_created(), payment_uncollected())
     assert await scene.it.rows("SELECT * FROM payment_events") == []
     assert await scene.tells() == [CLICKED, LOCKED]
 
 
-async def test_what_is_told_changes_no_version_and_says_nothing(scene: Scene) -> None:
+async def test_payment_events_change_no_version_and_publish_nothing(scene: Scene) -> None:
     await scene.it.said()
     ordered = {"order_id": scene.order_id}
     await scene.it.hears(payment_failed(1, **ordered), payment_created(**ordered), payment_uncollected(**ordered))

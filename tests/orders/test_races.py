@@ -34,7 +34,7 @@ async def test_of_twenty_who_click_at_once_exactly_one_has_the_ticket(engines: E
         assert len(await own.rows("SELECT 1 FROM outbox")) == 1
 
 
-async def test_of_twenty_who_click_at_once_when_a_ticket_is_on_sale_again_exactly_one_has_it(engines: Engines) -> None:
+async def test_of_twenty_who_buy_a_relisted_ticket_at_once_exactly_one_has_it(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
             await commands.copy_ticket(tx, ticket_created())
@@ -53,7 +53,7 @@ async def test_of_twenty_who_click_at_once_when_a_ticket_is_on_sale_again_exactl
         assert await own.rows("SELECT status FROM orders ORDER BY lock") == [{"status": "refunded"}, {"status": "created"}]
 
 
-async def test_of_twenty_who_click_while_a_ticket_is_refunded_that_stays_sold_nobody_has_it(engines: Engines) -> None:
+async def test_of_twenty_who_buy_during_a_refund_without_relisting_nobody_has_it(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
             await commands.copy_ticket(tx, ticket_created())

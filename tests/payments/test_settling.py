@@ -27,7 +27,7 @@ async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(sce
     assert await scene.said() == ["PaymentAuthorized"]
 
 
-async def test_whoever_asks_the_processor_what_follows_belongs_to_the_request_that_began_the_charge(scene: Scene) -> None:
+async def test_later_steps_of_a_charge_carry_the_request_id_that_began_it(scene: Scene) -> None:
     order, request = order_reserved(), uuid4()
     await scene.hears(order)
     with going_back_to(request):
@@ -104,7 +104,7 @@ async def test_a_payment_in_doubt_is_asked_for_again_with_the_same_key(scene: Sc
 
 
 @pytest.mark.parametrize("fault", ["timeout_before", "timeout_after"])
-async def test_a_payment_in_doubt_whose_order_was_cancelled_is_resolved_and_then_given_back(scene: Scene, fault: str) -> None:
+async def test_a_payment_in_doubt_whose_order_was_cancelled_is_resolved_then_given_back(scene: Scene, fault: str) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.begins(order.order_id)
@@ -249,7 +249,7 @@ async def test_a_capture_refused_for_good_is_uncollected_and_waits_for_a_person(
     assert await scene.unsettled() == []
 
 
-async def test_a_sale_whose_payment_was_never_collected_is_undone_without_giving_anything_back(scene: Scene) -> None:
+async def test_undoing_a_sale_that_was_never_collected_gives_no_money_back(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     await scene.authorizes(order.order_id)
@@ -304,7 +304,7 @@ async def test_nothing_is_given_back_for_an_order_that_was_not_paid(scene: Scene
     assert await scene.own.rows("SELECT 1 FROM charges WHERE refund_asked_at IS NOT NULL") == []
 
 
-async def test_a_payment_that_its_buyer_confirms_goes_on_without_a_message_from_the_processor(scene: Scene) -> None:
+async def test_a_payment_confirmed_by_its_buyer_goes_on_without_a_webhook(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.authorizes(order.order_id, "4000 0000 0000 3220")
@@ -328,7 +328,7 @@ async def test_a_payment_that_its_buyer_refuses_at_the_bank_is_declined(scene: S
     assert (await scene.authorizes(order.order_id)).attempt == 2
 
 
-async def test_a_payment_nobody_confirmed_is_ended_with_its_order_and_a_late_confirmation_does_nothing(scene: Scene) -> None:
+async def test_an_unconfirmed_payment_ends_with_its_order_and_a_late_one_does_nothing(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.authorizes(order.order_id, "tok_threeDSecure2Required")

@@ -23,7 +23,7 @@ async def ann_bob_and_a_stranger(house: House) -> AsyncIterator[tuple[Browser, B
         yield ann, bob, stranger
 
 
-async def test_an_open_list_is_told_of_a_new_ticket_a_lock_an_unlock_a_price_and_a_withdrawal(house: House) -> None:
+async def test_an_open_list_receives_new_locked_freed_repriced_and_withdrawn_tickets(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), watching(stranger, "/") as it:
         ticket = await ann.sell("Live in row A", "20")
         heard = await it.hears_of(ticket)
@@ -116,7 +116,7 @@ async def says(browser: Browser, path: str, words: str) -> bool:
     return words in browser.text
 
 
-async def test_a_page_is_told_what_happened_between_its_making_and_its_listening(house: House) -> None:
+async def test_a_page_receives_changes_made_between_its_rendering_and_its_stream(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger):
         ticket = await ann.sell("Live, row E", "20")
         async with watching(stranger, ticket) as it:
@@ -170,7 +170,7 @@ async def test_while_the_bus_is_frozen_pages_go_on_and_afterwards_all_is_told(ow
             assert "Somebody is paying" in (await it.hears()).data
 
 
-async def test_through_the_gateway_a_stream_ends_with_its_reader_and_a_page_whose_server_was_restarted_asks_again(own_house: House) -> None:
+async def test_through_the_gateway_streams_end_with_their_reader_and_survive_a_restart(own_house: House) -> None:
     await own_house.start_six()
     async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
         ticket = await ann.sell("Row H", "20")
@@ -235,7 +235,7 @@ async def test_a_page_that_was_made_before_anything_was_known_asks_as_soon_as_it
         assert b"event: again" in await anext(reader)
 
 
-def test_of_an_order_nobody_hears_but_its_buyer() -> None:
+def test_changes_of_an_order_are_pushed_to_its_buyer_only() -> None:
     lately = live()
     lately.hear(uuid4(), order_created())
     lately.hear(uuid4(), payment_created())

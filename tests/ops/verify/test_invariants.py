@@ -273,7 +273,7 @@ async def test_what_the_stream_has_lost_of_its_end_is_under_way(market: Market) 
     assert report.under_way.unpublished["payments"] == 2
 
 
-async def test_what_was_said_while_the_snapshots_were_taken_is_under_way_though_it_was_heard(market: Market) -> None:
+async def test_an_event_published_during_the_snapshots_is_under_way_even_if_consumed(market: Market) -> None:
     """Some of them may be younger than others: what they differ in is no violation."""
     await market.run("payments", "UPDATE outbox SET seq = seq + 1000 WHERE event = 'PaymentRefunded'")
     market.stream = [message for message in market.stream if "Refunded" not in message.subject or "orders" in message.subject]
@@ -282,7 +282,7 @@ async def test_what_was_said_while_the_snapshots_were_taken_is_under_way_though_
     assert (report.exit_code, report.under_way.unheard["orders"]) == (2, 2)
 
 
-async def test_a_message_that_nobody_has_said_is_named(market: Market) -> None:
+async def test_a_message_in_the_stream_that_is_in_no_outbox_is_reported(market: Market) -> None:
     market.stream.append(Stored(len(market.stream) + 1, str(uuid4()), "events.orders.OrderCreated", b"{}"))
     line = await market.line("I7")
     assert [line.rows[0].endswith("is in nobody's log"), line.violations] == [True, 1]
@@ -293,7 +293,7 @@ async def test_a_message_without_an_id_is_named(market: Market) -> None:
     assert (await market.line("I7")).rows == [f"message {len(market.stream)} (events.orders.OrderCreated) has no id"]
 
 
-async def test_a_message_that_says_something_else_than_its_row_is_named(market: Market) -> None:
+async def test_a_message_that_differs_from_its_outbox_row_is_reported(market: Market) -> None:
     was = market.stream[5]
     market.stream[5] = was._replace(data=was.data.replace(b'"version":1', b'"version":7'))
     assert [row.startswith("message 6 does not say what") for row in (await market.line("I7")).rows] == [True]
@@ -306,7 +306,7 @@ async def test_a_message_that_is_sent_twice_is_no_violation(market: Market) -> N
     assert (report.exit_code, i7.counted["sent twice"]) == (0, 1)
 
 
-async def test_what_was_said_and_is_not_published_yet_is_under_way_and_nothing_is_said_of_what_needs_rest(market: Market) -> None:
+async def test_an_unpublished_event_is_under_way_and_checks_that_need_rest_are_left_out(market: Market) -> None:
     await market.run("orders", "UPDATE outbox SET seq = NULL, published_at = NULL WHERE " + LOG_OF_SOLD)
     await market.run("payments", "UPDATE order_copies SET version = 1 WHERE order_id = '{sold}'")  # It will hear of the rest.
     market.stream = [
@@ -318,7 +318,7 @@ async def test_what_was_said_and_is_not_published_yet_is_under_way_and_nothing_i
     assert "--   I9   every copy equals its owner's row: not checked, which needs everything at rest" in tell(report)
 
 
-async def test_what_is_published_and_not_heard_yet_is_under_way(market: Market) -> None:
+async def test_an_event_published_and_not_consumed_yet_is_under_way(market: Market) -> None:
     await market.run("orders", "DELETE FROM inbox WHERE event = 'TicketUpdated'")
     market.waiting["orders"] = 3
     report = await market.check()
@@ -335,7 +335,7 @@ async def test_what_is_broken_is_said_also_while_other_things_are_under_way(mark
     assert "Not at rest yet either: 1 event under way (orders hears 1)." in tell(report)[-1]
 
 
-async def test_a_payment_that_is_not_at_its_end_is_under_way_until_payments_has_forgotten_it(market: Market) -> None:
+async def test_an_unfinished_payment_is_under_way_until_payments_has_forgotten_it(market: Market) -> None:
     approved = "UPDATE charges SET status = 'authorized', failure = NULL WHERE charge_id = '{voided}'"
     await market.run("payments", approved)
     report = await market.check()
@@ -345,7 +345,7 @@ async def test_a_payment_that_is_not_at_its_end_is_under_way_until_payments_has_
     assert "and neither taken nor given back since" in (await market.line("I2")).rows[0]
 
 
-async def test_an_order_whose_time_is_over_is_under_way_and_broken_once_orders_had_a_minute(market: Market) -> None:
+async def test_an_overdue_order_is_under_way_and_a_violation_after_a_minute(market: Market) -> None:
     market.now += timedelta(hours=1)
     report = await market.check()
     assert (report.exit_code, report.under_way.sentence()) == (2, "1 order or timers whose time is over")

@@ -95,7 +95,7 @@ def test_a_history_in_which_all_is_well_is_not_complained_about(scene: Scene) ->
     assert scene.violations() == []
 
 
-def test_a_ticket_that_two_orders_have_at_once_by_what_their_buyers_were_told_is_found(scene: Scene) -> None:
+def test_a_ticket_sold_twice_according_to_the_answers_to_its_buyers_is_found(scene: Scene) -> None:
     scene.buys("1", BOB, 10)
     scene.buys("2", EVE, 20)
     scene.cancels("1", BOB, 30)
@@ -103,7 +103,7 @@ def test_a_ticket_that_two_orders_have_at_once_by_what_their_buyers_were_told_is
     assert f"ticket {TICKET} was held by order 1 and by order 2 at once" in scene.violations()
 
 
-def test_a_ticket_that_two_orders_have_at_once_by_what_orders_has_said_is_found(scene: Scene) -> None:
+def test_a_ticket_sold_twice_according_to_the_published_events_is_found(scene: Scene) -> None:
     scene.asks(BOB, "buy", 10, None, body={"ticketId": TICKET}, ticket=TICKET)
     scene.asks(EVE, "buy", 10, None, body={"ticketId": TICKET}, ticket=TICKET)
     scene.is_made("1", BOB, 10.1)
