@@ -102,7 +102,8 @@ BREAKS = {
         "I3", "orders", "DELETE FROM outbox WHERE " + LOG_OF_SOLD, "order {sold} is there, and not in the log",
     ),
     "an order that is gone": Break(
-        "I3", "orders", "DELETE FROM payment_events; DELETE FROM orders WHERE order_id = '{sold}'", "order {sold} is in the log, and not there",
+        "I3", "orders", "DELETE FROM payment_events; DELETE FROM orders WHERE order_id = '{sold}'",
+        "order {sold} is in the log, and not there",
     ),
     "an order that expired too early": Break(
         "I4", "orders",
