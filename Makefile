@@ -12,7 +12,7 @@
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU, latencies, open pages, and pages and searches in 100,000 tickets (a benchmark, not a test)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
-# make chaos [CYCLES=20] [SEED=N]  kill and freeze the services, PostgreSQL and NATS under load, then look what was lost (two minutes)
+# make chaos [CYCLES=24] [SEED=N]  kill and freeze the services, PostgreSQL and NATS under load, change tables, then look what was lost (two minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
 PYTHON ?= python3
@@ -81,7 +81,7 @@ money-soak: .venv/run
 	$(BIN)/python bench/money_soak.py --sales $(or $(SALES),1000)
 
 chaos: .venv/test
-	PYTHONPATH=tests $(BIN)/python -m prove.chaos --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS)) $(if $(REPORT),--report $(REPORT)) $(if $(CARELESS),--careless)
+	PYTHONPATH=tests $(BIN)/python -m prove.chaos --cycles $(or $(CYCLES),24) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS)) $(if $(REPORT),--report $(REPORT)) $(if $(CARELESS),--careless)
 
 .venv/run: requirements.txt pyproject.toml
 	@echo "Installing into .venv (about half a minute, once) ..."

@@ -17,7 +17,7 @@ import httpx
 from market import begin, post, ready, stop
 from streams import streams
 
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 ROUNDS = 60
 IDLE_SECONDS = 10

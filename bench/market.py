@@ -19,7 +19,7 @@ import httpx
 from search import fill
 
 from admitone.config import own_database_url
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 COMMAND = [sys.executable, "-m", "admitone.cli", "up"]
 

@@ -31,7 +31,7 @@ from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
 from admitone.kit.data.migrations import migrate_at
 from admitone.ops import payments as money
 from admitone.payments.model import NothingToRefund
-from admitone.payments.processors import test as testgateway
+from admitone.payments.processors import test as test_processor
 from admitone.runtime.engines import Engines
 from admitone.runtime.provisioning import create_databases
 from admitone.services import SERVICES
@@ -353,7 +353,7 @@ async def six_processes(folder: Path) -> AsyncIterator[House]:
         for service in SERVICES:
             if service.has_database:
                 await migrate_at(own_database_url(engines.database_url, service.name), service.name)
-        await migrate_at(own_database_url(engines.database_url, TEST_PROCESSOR), TEST_PROCESSOR, testgateway.MIGRATIONS)
+        await migrate_at(own_database_url(engines.database_url, TEST_PROCESSOR), TEST_PROCESSOR, test_processor.MIGRATIONS)
     finally:
         engines.stop()
     (folder / "house").mkdir()

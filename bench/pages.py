@@ -15,8 +15,8 @@ from market import Market, market
 
 FEW, MANY = 20, 100_000
 ROUNDS = 100
-MOST_TIMES = 3
-MOST_KB = 60
+MAX_TIMES = 3
+MAX_KB = 60
 PATHS = {
     "the home page": "/",
     "cheapest first": "/?sort=cheapest",
@@ -55,7 +55,7 @@ async def times(few: Market, many: Market) -> None:
                     (await client.get(path)).raise_for_status()
                     seconds.append(time.perf_counter() - begun)
             one, other = (statistics.median(seconds) * 1000 for seconds in taken)
-            line(f"{what}: {one:.1f} ms and {other:.1f} ms", other / one, MOST_TIMES if what == "the home page" else None, "times", 2)
+            line(f"{what}: {one:.1f} ms and {other:.1f} ms", other / one, MAX_TIMES if what == "the home page" else None, "times", 2)
 
 
 async def second_page(client: httpx.AsyncClient) -> str:
@@ -90,7 +90,7 @@ async def first_visit(client: httpx.AsyncClient) -> None:
     for name, size in sizes.items():
         line(f"  {name}", size, None, "bytes")
     fonts = sum(size for name, size in sizes.items() if name.endswith(FONTS))
-    line("all of it, fonts aside", (sum(sizes.values()) - fonts) / 1000, MOST_KB, "KB", 1)
+    line("all of it, fonts aside", (sum(sizes.values()) - fonts) / 1000, MAX_KB, "KB", 1)
     line("fonts", fonts / 1000, None, "KB", 1)
 
 

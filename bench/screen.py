@@ -14,7 +14,7 @@ from limits import head, line
 from market import market
 
 CHANGES = 50
-MOST_SECONDS = 1
+MAX_SECONDS = 1
 WAIT_SECONDS = 10
 WHEN_SEEN = """text => new Promise(resolve => {
     const seen = () => document.getElementById("live").textContent.includes(text);
@@ -46,7 +46,7 @@ async def main() -> None:
             await page.goto(it.url + address)
             seconds = [await seconds_to_screen(seller, path, page, number) for number in range(CHANGES)]
             line(f"{what}, median", statistics.median(seconds), None, "s", 3)
-            line(f"{what}, p95", statistics.quantiles(seconds, n=20)[-1], MOST_SECONDS, "s", 3)
+            line(f"{what}, p95", statistics.quantiles(seconds, n=20)[-1], MAX_SECONDS, "s", 3)
             await page.close()
         await browser.close()
 

@@ -14,7 +14,7 @@ from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
 from admitone.kit.data.migrations import migrate_at
 from admitone.kit.service import Service
 from admitone.kit.testing import Ensemble, Rehearsal, ensemble, rehearsal
-from admitone.payments.processors import test as testgateway
+from admitone.payments.processors import test as test_processor
 from admitone.runtime.engines import Engines
 from admitone.runtime.provisioning import create_databases
 from admitone.services import SERVICES
@@ -75,7 +75,7 @@ async def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         await create_databases(engines.database_url, DATABASES)
         for name in names:
             await migrate_at(own_database_url(engines.database_url, name), name)
-        await migrate_at(own_database_url(engines.database_url, TEST_PROCESSOR), TEST_PROCESSOR, testgateway.MIGRATIONS)
+        await migrate_at(own_database_url(engines.database_url, TEST_PROCESSOR), TEST_PROCESSOR, test_processor.MIGRATIONS)
     finally:
         engines.stop()
     return engines.folder

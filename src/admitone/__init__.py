@@ -1,3 +1,3 @@
 """A ticket-resale marketplace that never sells the same ticket twice."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

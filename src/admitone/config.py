@@ -1,4 +1,4 @@
-"""The settings: read once from the environment into one frozen struct. What is wrong is said at the start, all at once."""
+"""The settings: read once from the environment into one frozen struct. All errors are reported together at the start."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ class WrongSettings(Exception):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
-    """Where things are and how long they take. Seconds are seconds; nothing here is ever printed whole: it holds secrets."""
+    """All settings. They hold secrets, so they are never printed as a whole."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -50,7 +50,7 @@ class Settings:
     max_open_orders: int = 8
     currency: str = "USD"
     fee_basis_points: int = 0
-    """The marketplace's part of a price, in hundredths of a percent."""
+    """The marketplace's fee, in hundredths of a percent of the price."""
     stripe_secret_key: str | None = None
     stripe_publishable_key: str | None = None
     stripe_webhook_secret: str | None = None
@@ -93,7 +93,7 @@ def own_database_url(administrator_url: str, service: str) -> str:
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Raises WrongSettings, which names every value that can't be used."""
+    """Read the settings from the environment. Raises WrongSettings, which names every value that can't be used."""
     wrong: list[str] = []
 
     def read(name: str, default: Value, parse: Callable[[str], Value]) -> Value:
@@ -137,7 +137,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         stripe_webhook_secret=read("STRIPE_WEBHOOK_SECRET", None, _stripe_webhook_secret),
         stripe_api_base=read("STRIPE_API_BASE", None, _url("http", "https")),
     )
-    wrong += _at_odds(settings) if not wrong else []
+    wrong += _conflicts(settings) if not wrong else []
     if wrong:
         raise WrongSettings(" ".join(wrong))
     return settings
@@ -217,8 +217,8 @@ def _stripe_webhook_secret(text: str) -> str:
     return text
 
 
-def _at_odds(settings: Settings) -> list[str]:
-    """What is right by itself, but not together."""
+def _conflicts(settings: Settings) -> list[str]:
+    """Settings that are valid alone, but not together."""
     secret, publishable = settings.stripe_secret_key, settings.stripe_publishable_key
     wrong = []
     if secret and not settings.stripe_webhook_secret:

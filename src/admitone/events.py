@@ -172,7 +172,7 @@ class PaymentFailed(Event, frozen=True, kw_only=True):
 
 @published_by("payments")
 class PaymentCreated(Event, frozen=True, kw_only=True):
-    """The money for a completed order was taken."""
+    """The charge was captured: the money for a completed order was taken."""
 
     charge_id: UUID
     """This attempt to pay."""

@@ -34,7 +34,7 @@ from admitone.kit.testing import NOON, Rehearsal
 from admitone.orders import repository as orders
 from admitone.services import SERVICES
 from admitone.tickets import repository as tickets
-from admitone.web.changes import EVENTS, Live
+from admitone.web.changes import EVENTS, LiveChanges
 
 BY_NAME = {service.name: service for service in SERVICES}
 HEARD = [(listener, name) for name, event in CATALOGUE.items() for listener in sorted(LISTENERS[event]) if BY_NAME[listener].has_database]
@@ -106,8 +106,8 @@ async def test_whoever_listens_takes_what_was_once_written(rehearse: Rehearse, l
 @pytest.mark.parametrize("name", ["TicketCreated", "TicketUpdated"])
 def test_open_pages_are_told_of_what_was_once_written(name: str) -> None:
     for message in (frozen(name), of_yesterday(name)):
-        event, live = read(message), Live()
-        live.hear(UUID(message["event_id"]), event)
+        event, live = read(message), LiveChanges()
+        live.record(UUID(message["event_id"]), event)
         [change] = live.changes
         assert isinstance(event, TicketEvent)
         assert change.ticket is not None
@@ -118,9 +118,9 @@ def test_open_pages_are_told_of_what_was_once_written(name: str) -> None:
 def test_a_buyers_open_pages_are_told_of_what_was_once_written(name: str) -> None:
     for message in (frozen(name), of_yesterday(name)):
         event: Any = read(message)
-        live = Live()
-        live.hear(UUID(int=1), order_created(order_id=event.order_id))
-        live.hear(UUID(message["event_id"]), event)
+        live = LiveChanges()
+        live.record(UUID(int=1), order_created(order_id=event.order_id))
+        live.record(UUID(message["event_id"]), event)
         [_, change] = live.changes
         assert (change.order_id, change.buyer) == (event.order_id, getattr(event, "user_id", BOB))
 
@@ -171,7 +171,7 @@ async def scene_at_orders(it: Rehearsal, event: Any) -> tuple[str, dict[str, Any
     cancel_at = getattr(event, "cancel_at", NOON + timedelta(minutes=16))
     price = getattr(event, "amount_cents", getattr(event, "price_cents", PRICE))
     await it.hears(ticket_created(ticket_id=ticket_id, price_cents=price))
-    await it.does(orders.reserve, event.order_id, BOB, ticket_id, None, 0, 8, NOON, cancel_at - timedelta(seconds=30), cancel_at)
+    await it.does(orders.insert_order, event.order_id, BOB, ticket_id, None, 0, 8, NOON, cancel_at - timedelta(seconds=30), cancel_at)
     if isinstance(event, PaymentAuthorized | PaymentFailed | PaymentCreated | PaymentUncollected | PaymentRefunded):
         await it.does(orders.confirm, event.order_id)
     if isinstance(event, PaymentCreated | PaymentUncollected | PaymentRefunded):

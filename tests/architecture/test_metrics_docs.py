@@ -31,6 +31,6 @@ def _gauges() -> Iterator[str]:
     for name, meaning in everywhere.items():
         yield f"| `{PREFIX}{name}` | service | {meaning} |"
     for service in SERVICES:
-        for name, meaning in meanings(service.figures).items():
+        for name, meaning in meanings(service.gauges).items():
             if name not in everywhere:
                 yield f"| `{PREFIX}{name}` | service | {meaning} |"

@@ -47,7 +47,7 @@ def test_every_route_that_is_written_is_served() -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=ids)
 def test_a_route_reads_what_it_says_that_it_reads(operation: Operation) -> None:
-    source, told = inspect.getsource(operation.function), operation.told
+    source, told = inspect.getsource(operation.function), operation.documented
     assert re.findall(r"\bread\(request, (\w+)\)", source) == ([told.body.__name__] if is_form(told.body) else [])
     assert re.findall(r"\bread_query\(request, (\w+)\)", source) == ([told.query.__name__] if told.query else [])
     assert bool(re.search(r"\b(once|claim)\(", source)) == told.takes_key

@@ -1,17 +1,23 @@
 """Signing up and in, and how many tries there are."""
 
+import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from conftest import Rehearse
+from support.databases import own_database
+from support.house import eventually
 
 from admitone import auth
-from admitone.auth import commands
+from admitone.auth import commands, repository
 from admitone.auth.model import EmailTaken, Session, SessionOver, TooManyTries
 from admitone.auth.passwords import hash_password, is_right
 from admitone.events import UserCreated
-from admitone.kit.testing import Rehearsal
+from admitone.kit.data.db import Tx
+from admitone.kit.testing import NOON, Rehearsal
+from admitone.runtime.engines import Engines
 
 QUARTER = timedelta(minutes=15)
 
@@ -111,3 +117,21 @@ async def test_a_password_is_kept_as_a_hash_that_only_it_opens() -> None:
     assert await is_right(" correct horse ", kept)
     assert not await is_right("correct horse", kept)
     assert not await is_right(" correct horse ", None)
+
+
+async def test_a_try_waits_for_another_of_the_same_account_and_counts_it(engines: Engines) -> None:
+    async with own_database(engines, "auth") as own, own.db.pool.acquire() as first, own.db.pool.acquire() as second:
+        limits = ("ann@example.com", NOON, NOON - timedelta(minutes=15), 1)
+        async with first.transaction():
+            assert await repository.count_try(Tx(first, "auth", NOON), *limits)
+            async with second.transaction():
+                trying = asyncio.create_task(repository.count_try(Tx(second, "auth", NOON), *limits))
+                waiting = "SELECT true FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
+                await eventually(lambda: _either(trying, first.fetchval(waiting, second.get_server_pid())))
+                assert not trying.done()
+                await first.execute("COMMIT; BEGIN")
+                assert not await trying
+
+
+async def _either(task: asyncio.Task[bool], waiting: Awaitable[bool | None]) -> bool:
+    return bool(await waiting) or task.done()

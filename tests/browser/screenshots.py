@@ -18,7 +18,7 @@ from browser.visitor import BUY, CARD
 from playwright.async_api import Browser, Page, async_playwright
 
 from admitone.ops.demo.people import email_of, password_of
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 TARGET = Path(__file__).parents[2] / "docs" / "screenshots"
 SIZES = {"wide": (1280, 860), "phone": (390, 844)}

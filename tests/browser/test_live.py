@@ -67,7 +67,7 @@ async def test_a_new_price_moves_a_card_to_where_it_belongs(house: House, visit:
     await was_never_loaded_again(visitor)
 
 
-async def test_an_open_page_of_a_locked_ticket_shows_when_it_is_free_and_then_sells_it(house: House, visit: Visit) -> None:
+async def test_an_open_page_says_when_a_ticket_is_free_again_and_offers_it(house: House, visit: Visit) -> None:
     [ann, bob, cat] = await house.people("ann", "bob", "cat")
     ticket = await ann.lists("Front row", 20)
     visitor = await visit(cat)

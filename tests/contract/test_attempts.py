@@ -1,4 +1,4 @@
-"""A slice of the long list in tests/support/attempts.py; `make outside` goes through the whole."""
+"""A slice of the long list in tests/support/attempts.py; `make fuzz` goes through the whole."""
 
 from itertools import islice
 

@@ -12,7 +12,7 @@ def test_every_route_says_whom_it_is_for() -> None:
 
 
 async def test_everybody_may_do_what_the_table_says_and_nothing_else(house: House) -> None:
-    """With one of the forged tokens for each route, in turn; `make outside` tries all of them everywhere."""
+    """With one of the forged tokens for each route, in turn; `make fuzz` tries all of them everywhere."""
     asked, wrong = await found_wrong(house, forgeries_each=1)
     assert not wrong, "\n".join(wrong)
     assert asked > 4 * len(ROUTES)

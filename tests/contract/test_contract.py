@@ -534,3 +534,9 @@ async def test_the_process_says_that_it_lives_and_is_ready(house: House) -> None
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).json()["ready"] is True
         assert "python_info" in (await client.get("/metrics")).text
+
+
+@pytest.mark.parametrize("path", ["/api/users/currentuser", "/api/tickets", "/api/tickets/mine", "/api/orders"])
+async def test_no_cache_keeps_an_answer_of_the_api(house: House, path: str) -> None:
+    (ann,) = await house.people("ann")
+    assert (await ann.ask("GET", path)).headers["cache-control"] == "no-store"

@@ -107,6 +107,8 @@ async def test_a_key_belongs_to_its_user_and_its_route(house: House) -> None:
     bobs = await bob.ask("POST", "/api/tickets", body, **headers)
     assert (anns.status_code, bobs.status_code) == (201, 201)
     assert anns.json()["id"] != bobs.json()["id"]
+    for person, first in [(ann, anns), (bob, bobs)]:  # Each gets their own answer again, and nobody that of the other.
+        assert (await person.ask("POST", "/api/tickets", body, **headers)).json() == first.json()
     assert (await ann.ask("POST", "/api/orders", {"ticketId": ticket["id"]}, **headers)).status_code == 201
 
 

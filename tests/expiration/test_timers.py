@@ -144,6 +144,6 @@ async def test_a_timer_counts_as_overdue_five_seconds_after_its_time_until_it_ri
         await it.hears(order_created())
         for now, overdue in ((CANCEL_AT + 5 * SECOND, 0.0), (CANCEL_AT + 6 * SECOND, 1.0)):
             it.now = now
-            assert await read(it.tx, expiration.service.figures) == {"overdue_timers": overdue}
+            assert await read(it.tx, expiration.service.gauges) == {"overdue_timers": overdue}
         await rings(it, it.now)
-        assert await read(it.tx, expiration.service.figures) == {"overdue_timers": 0.0}
+        assert await read(it.tx, expiration.service.gauges) == {"overdue_timers": 0.0}

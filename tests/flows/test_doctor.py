@@ -15,13 +15,13 @@ from admitone import config
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.ops.doctor import collect, examine, render
 from admitone.ops.doctor.checks import Line
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 from admitone.services import SERVICES
 
 States = dict[tuple[str, str | None], str]
 
 
-async def test_a_healthy_marketplace_is_all_ok(house: House) -> None:
+async def test_a_healthy_house_is_all_ok(house: House) -> None:
     await house.at_rest()
     seen = house.admitone("doctor")
     assert (seen.returncode, seen.stderr) == (0, ""), seen.stdout

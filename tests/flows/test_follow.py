@@ -24,17 +24,17 @@ from admitone.cli import main
 from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.event import Event, Message, subject
 from admitone.kit.testing import NOON
-from admitone.ops.tail import NO_STREAM, Heard, WrongPattern, heard, pattern_of
-from admitone.runtime.engines import free_port
+from admitone.ops.tail import NO_STREAM, StreamMessage, WrongPattern, follow_stream, pattern_of
+from admitone.runtime.programs import free_port
 
 REQUEST = CHARGE
 
 
-def message_of(event: Event) -> Heard:
+def message_of(event: Event) -> StreamMessage:
     message = Message(
         event_id=A, event=type(event).__name__, time=NOON, correlation_id=REQUEST, causation_id=None, data=msgspec.to_builtins(event)
     )
-    return Heard(subject(type(event)), msgspec.json.encode(message), datetime.now(UTC))
+    return StreamMessage(subject(type(event)), msgspec.json.encode(message), datetime.now(UTC))
 
 
 @asynccontextmanager
@@ -64,10 +64,10 @@ def test_a_line_says_when_who_what_and_about_whom() -> None:
 
 
 def test_a_message_that_is_no_event_is_a_safe_line_all_the_same() -> None:
-    message = Heard("events.orders.Order\x1b[31m", b"\xff\n", NOON)
+    message = StreamMessage("events.orders.Order\x1b[31m", b"\xff\n", NOON)
     assert message.line(coloured=False) == "12:00:00.000  orders      Order\\u001b[31m          2 bytes that are no event of ours"
     assert json.loads(message.json()) == {"subject": "events.orders.Order\x1b[31m", "unreadable": "\\xff\n"}
-    assert not message.speaks_of("1")
+    assert not message.mentions("1")
 
 
 @pytest.mark.parametrize("pattern", ["orders.>", "events", "events.>.x", "events..x", "events.a b", ">", "events.o*", ""])
@@ -104,9 +104,9 @@ async def test_what_happens_is_shown_as_it_happens_and_ctrl_c_leaves_nothing_beh
         assert await viewers() == others
 
     read: list[str] = []
-    async with asyncio.timeout(10), aclosing(heard(house.engines.nats_url, "events.tickets.*", True, read.append)) as messages:
+    async with asyncio.timeout(10), aclosing(follow_stream(house.engines.nats_url, "events.tickets.*", True, read.append)) as messages:
         async for message in messages:
-            read += [message.json()] if message.speaks_of(before["id"][:8]) or message.speaks_of(ticket["id"]) else []
+            read += [message.json()] if message.mentions(before["id"][:8]) or message.mentions(ticket["id"]) else []
             if len(read) == 2:
                 break
     assert [json.loads(line)["data"]["title"] for line in read] == ["Before", "Now"]
@@ -134,7 +134,7 @@ async def test_a_bus_that_is_away_is_waited_for_and_so_is_a_stream(own_house: Ho
     url, said, seen = own_house.engines.nats_url, list[str](), list[str]()
 
     async def follow() -> None:
-        async with aclosing(heard(url, "events.>", False, said.append)) as messages:
+        async with aclosing(follow_stream(url, "events.>", False, said.append)) as messages:
             async for message in messages:
                 seen.append(message.event)
 

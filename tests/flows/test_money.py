@@ -26,7 +26,7 @@ from support.till import (
     sales,
 )
 
-from admitone.payments.processors import test as testgateway
+from admitone.payments.processors import test as test_processor
 
 DECLINED = "tok_chargeDeclined"
 POSTINGS = "SELECT order_id, posting FROM ledger JOIN charges USING (charge_id)"
@@ -40,7 +40,7 @@ async def house_with_a_fee(prepared: Path, tmp_path_factory: pytest.TempPathFact
         yield house
 
 
-async def test_uncollected_money_is_listed_until_it_is_settled_or_the_sale_is_undone(house_with_a_fee: House) -> None:
+async def test_uncollected_money_is_listed_until_somebody_settles_or_refunds_it(house_with_a_fee: House) -> None:
     house = house_with_a_fee
     await misbehaves(house, "capture", "refuse", None)
     bob, orders = await sales(house, 30, 30, 30)
@@ -140,7 +140,7 @@ async def test_an_order_cancelled_while_the_bank_waits_is_not_paid_by_a_late_con
     assert await intents(house, order) == ["voided"]
 
 
-async def test_a_confirmation_after_the_order_expired_does_not_pay_it(own_house: House) -> None:
+async def test_a_confirmation_after_the_deadline_does_not_pay_the_order(own_house: House) -> None:
     await own_house.start(ADMITONE_ORDER_WINDOW_SECONDS="2", ADMITONE_SETTLE_SECONDS="1")
     bob, order = await sale(own_house)
     url = await goes_to_bank(bob, order)
@@ -186,8 +186,8 @@ async def test_a_webhook_changes_nothing_by_what_it_says(house: House) -> None:
     await house.at_rest()
     before = await Books.of(house)
     [secret] = await house.rows("testgateway", "SELECT secret FROM secret")
-    signed_by_us = testgateway.TestGateway(cast(Any, None), secret["secret"].encode()).signature
-    signed_by_another = testgateway.TestGateway(cast(Any, None), b"whsec_guessed").signature
+    signed_by_us = test_processor.TestProcessor(cast(Any, None), secret["secret"].encode()).signature
+    signed_by_another = test_processor.TestProcessor(cast(Any, None), b"whsec_guessed").signature
     now = int(time.time())
     [intent] = [intent for intent in before.intents if str(intent["order_id"]) == order["id"]]
 
@@ -203,7 +203,7 @@ async def test_a_webhook_changes_nothing_by_what_it_says(house: House) -> None:
     long = about(intent["id"], intent["charge_id"], "x" * 100_000)
     assert await told(known, signed_by_another(known, now)) == 400
     assert await told(known, signed_by_us(unknown, now)) == 400
-    assert await told(known, signed_by_us(known, now - testgateway.SIGNED_WITHIN_SECONDS - 2)) == 400
+    assert await told(known, signed_by_us(known, now - test_processor.SIGNED_WITHIN_SECONDS - 2)) == 400
     assert await told(known, "") == 400
     assert await told(long, signed_by_us(long, now)) == 413
     assert await told(unknown, signed_by_us(unknown, now)) == 404

@@ -13,7 +13,7 @@ from admitone.config import Settings
 from admitone.expiration.commands import ring_due_timers
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import TicketTaken
-from admitone.payments.commands import begin_charge, note
+from admitone.payments.commands import begin_charge, record
 from admitone.tickets.commands import edit_ticket, list_ticket
 from admitone.tickets.model import TicketLocked
 
@@ -74,7 +74,7 @@ async def test_an_order_that_nobody_pays_for_is_over_when_its_time_is(together: 
         await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
 
 
-async def test_an_expiration_from_a_fast_clock_is_retried_when_its_time_has_come(together: Together) -> None:
+async def test_a_ring_by_a_clock_that_is_ahead_is_heard_again_when_its_time_has_come(together: Together) -> None:
     async with together(tickets.service, orders.service, expiration.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play()
@@ -135,7 +135,7 @@ async def test_an_extended_order_can_be_paid_after_its_first_deadline(together: 
         await them.play(chance)
         them.now = order.cancel_at + timedelta(seconds=1)
         charge = await them[payments.service].does(begin_charge, order.order_id, BOB, "tok_visa", them.now)
-        await them[payments.service].does(note, charge, standing(charge, "authorized"), them.now)
+        await them[payments.service].does(record, charge, standing(charge, "authorized"), them.now)
         await them.play(chance)
         assert await them[tickets.service].rows("SELECT sold, locked_until FROM tickets") == [{"sold": True, "locked_until": None}]
         assert await them[expiration.service].does(ring_due_timers, order.cancel_at + MORE) == 0

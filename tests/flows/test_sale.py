@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,8 @@ async def test_a_sale_on_one_process_and_on_six(own_house: House, processes: int
 async def test_the_sale_in_the_readme_works_as_it_stands(house: House) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     script = readme.partition("## A sale with curl")[2].partition("```sh\n")[2].partition("```")[0]
-    script = script.replace("http://localhost:8000", house.url).replace(".venv/bin/admitone", f"{sys.executable} -m admitone.cli")
+    admitone = f"{shlex.quote(sys.executable)} -m admitone.cli"
+    script = script.replace("http://localhost:8000", house.url).replace(".venv/bin/admitone", admitone)
     process = await asyncio.create_subprocess_exec(
         "bash", "-e", "-c", script, env={**os.environ, **house.settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -56,7 +58,7 @@ async def test_the_sale_in_the_readme_works_as_it_stands(house: House) -> None:
     assert "It is complete." in output
 
 
-async def test_the_gateway_mixes_up_neither_sessions_nor_the_paths_of_services(own_house: House) -> None:
+async def test_the_gateway_mixes_up_neither_sessions_nor_paths(own_house: House) -> None:
     await own_house.start_six()
     [ann] = await own_house.people("ann")
     assert (await ann.ask("GET", "/api/users/currentuser")).json()["currentUser"]["id"] == ann.id

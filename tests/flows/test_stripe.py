@@ -10,7 +10,7 @@ import httpx
 from support.house import House, Json, eventually
 from support.stripe_stub import SECRET_KEY, WEBHOOK_SECRET, Intent, StripeStub, running_stub, signature, webhook
 
-from admitone.payments.model import MOST_ATTEMPTS
+from admitone.payments.model import MAX_ATTEMPTS
 
 PUBLISHABLE_KEY = "pk_test_StubOfStripe0001"
 
@@ -53,7 +53,7 @@ async def test_a_marketplace_on_stripe(own_house: House) -> None:
         # A declined card, another one; one that the bank asks about, and tells us by a webhook.
         tried = await bob.buys(await ann.lists("Second row", 39.90))
         declined = await bob.pays(tried, stub.token("pm_card_visa_chargeDeclinedInsufficientFunds"))
-        assert (declined.status_code, declined.json()["triesLeft"]) == (402, MOST_ATTEMPTS - 1)
+        assert (declined.status_code, declined.json()["triesLeft"]) == (402, MAX_ATTEMPTS - 1)
         asked = await bob.pays(tried, stub.token("pm_card_threeDSecure2Required"))
         assert (asked.status_code, asked.json()["status"]) == (202, "created")
         assert asked.json()["redirectUrl"].startswith("http")

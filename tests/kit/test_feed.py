@@ -61,7 +61,7 @@ async def consumers(here: Exchange) -> list[str]:
     return [info.name for info in await here.bus.stream.consumers_info(STREAM)]
 
 
-async def test_each_process_receives_all_new_events_in_order_and_leaves_no_consumer(here: Exchange) -> None:
+async def test_each_process_hears_all_from_now_on_in_order_and_leaves_nothing_behind(here: Exchange) -> None:
     await here.sends(ticket_created(title="before"))
     async with listening(here) as one, listening(here) as other:
         titles = [f"ticket {number}" for number in range(150)]
@@ -87,7 +87,7 @@ async def test_a_consumer_that_was_lost_is_made_anew_where_we_were(here: Exchang
         assert heard == [BEGUN, "one", "two"]
 
 
-async def test_a_feed_reports_a_gap_after_its_stream_was_recreated_or_lost_its_tail(here: Exchange) -> None:
+async def test_the_feed_yields_none_after_the_stream_was_reset_or_lost_its_tail(here: Exchange) -> None:
     async with listening(here) as heard:
         for title in ("one", "two", "three"):
             await here.sends(ticket_created(title=title, ticket_id=uuid4()))

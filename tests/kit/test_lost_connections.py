@@ -12,12 +12,13 @@ import pytest
 
 from admitone.cli.common import sentences_for_errors
 from admitone.config import own_database_url
-from admitone.kit.data.db import TRANSIENT, connected
+from admitone.kit.data.db import COMMAND_SECONDS, TRANSIENT, connected
 from admitone.kit.delivery.bus import Bus, BusClosed
 from admitone.kit.http.app import as_problem
 from admitone.kit.http.problem import TryAgain
 from admitone.runtime.engines import Engines
 
+GOODBYE = b"X\0\0\0\4"
 LAST_WORDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to unexpected postmaster exit\0\0"
 
 
@@ -28,6 +29,11 @@ class Between:
         self.url = urlsplit(url)
         self.hangs_up_on_the_first = hangs_up_on_the_first
         self.services: list[asyncio.StreamWriter] = []
+        self.asked = 0
+        """How often a service has said something."""
+        self.silent = False
+        """The engine hears nothing more, and all connections stay open."""
+        self.drops_goodbyes = False
 
     async def stands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.hangs_up_on_the_first and not self.services:
@@ -39,7 +45,14 @@ class Between:
             return
         from_engine, to_engine = await asyncio.open_connection(self.url.hostname, self.url.port)
         self.services.append(writer)
-        await asyncio.gather(_hand_on(reader, to_engine), _hand_on(from_engine, writer))
+        await asyncio.gather(self._hand_on_questions(reader, to_engine), _hand_on(from_engine, writer))
+
+    async def _hand_on_questions(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            self.asked += 1
+            if not self.silent and not (self.drops_goodbyes and data == GOODBYE):
+                writer.write(data)
+        writer.close()
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
@@ -58,7 +71,7 @@ async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-async def test_a_connection_just_ended_counts_as_an_engine_away_and_not_as_our_error(engines: Engines) -> None:
+async def test_a_connection_that_was_just_closed_counts_as_transient(engines: Engines) -> None:
     between = Between(own_database_url(engines.database_url, "auth"))
     async with between.listening() as url, connected("auth", url) as db:
         between.says_goodbye()
@@ -69,6 +82,55 @@ async def test_a_connection_just_ended_counts_as_an_engine_away_and_not_as_our_e
                 pass
         assert isinstance(as_problem(failed.value), TryAgain)
         async with db.transaction() as tx:
+            assert await tx.value("SELECT 1") == 1
+
+
+async def test_a_committed_transaction_succeeds_when_its_connection_can_not_be_given_back(engines: Engines) -> None:
+    between = Between(own_database_url(engines.database_url, "auth"))
+    async with between.listening() as url, connected("auth", url) as db:
+        between.drops_goodbyes = True
+        committed = db.committed.next()
+        async with db.transaction() as tx:
+            assert await tx.value("SELECT 1") == 1
+            await db.pool.expire_connections()  # So it is to be closed when it is given back.
+        assert committed.is_set()
+        between.drops_goodbyes = False
+        async with db.reading() as tx:
+            assert await tx.value("SELECT 1") == 1
+
+
+async def test_a_connection_is_given_back_without_asking_the_server_anything(engines: Engines) -> None:
+    between = Between(own_database_url(engines.database_url, "auth"))
+    async with between.listening() as url, connected("auth", url) as db:
+        async with db.reading():
+            asked = between.asked
+        assert between.asked == asked
+
+
+async def test_a_transaction_left_open_is_rolled_back_when_its_connection_is_given_back(engines: Engines) -> None:
+    async with connected("auth", own_database_url(engines.database_url, "auth")) as db:
+        async with db.reading() as tx:
+            await tx.run("BEGIN")
+            left = await tx.value("SELECT pg_backend_pid()")
+        async with db.reading() as tx:
+            assert await tx.value("SELECT pg_backend_pid()") == left
+            await tx.run("VACUUM users")  # Refused inside a transaction.
+
+
+async def test_a_server_that_hangs_is_not_asked_to_roll_back(engines: Engines) -> None:
+    between = Between(own_database_url(engines.database_url, "auth"))
+    async with between.listening() as url, connected("auth", url) as db:
+
+        async def asks_in_vain() -> None:
+            async with db.transaction() as tx:
+                between.silent = True
+                await tx.connection.fetchval("SELECT 1", timeout=0.05)
+
+        async with asyncio.timeout(COMMAND_SECONDS - 1):  # Waiting for the rollback would take longer.
+            with pytest.raises(TRANSIENT):
+                await asks_in_vain()
+        between.silent = False
+        async with db.reading() as tx:
             assert await tx.value("SELECT 1") == 1
 
 

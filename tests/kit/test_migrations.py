@@ -1,13 +1,15 @@
 """Migrations: each once, however many processes start; a file that was applied is never edited."""
 
 import asyncio
+import re
+from importlib.resources import files
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 from support.databases import empty_database
 
-from admitone.config import own_database_url
+from admitone.config import SERVICES_WITH_A_DATABASE, own_database_url
 from admitone.kit.data.migrations import DataTooOld, MigrationEdited, migrate_at
 from admitone.runtime.engines import Engines
 from admitone.runtime.provisioning import create_databases
@@ -58,6 +60,39 @@ async def test_databases_are_made_once_and_a_role_gets_only_into_its_own(engines
     await connection.close()
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await asyncpg.connect(urlunsplit(urlsplit(own)._replace(path="/tickets")))
+
+
+BREAKS_OLDER_PROCESSES = re.compile(
+    r"\b(DROP (?!INDEX|CONSTRAINT|FUNCTION|TRIGGER|DEFAULT|NOT NULL)|RENAME|SET NOT NULL|SET DATA TYPE|ALTER \w+ TYPE"
+    r"|ADD (?!CHECK|CONSTRAINT)[^,;]* NOT NULL(?![^,;]* DEFAULT))"
+)
+
+
+def test_migrations_after_the_first_only_add_columns_that_have_a_default() -> None:
+    found = []
+    for package in ("kit.data", *SERVICES_WITH_A_DATABASE):
+        for file in (files(f"admitone.{package}") / "migrations").iterdir():
+            if not file.name.startswith("0001_") and BREAKS_OLDER_PROCESSES.search(re.sub(r"--.*", "", file.read_text())):
+                found.append(f"{package}/{file.name}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "breaks"),
+    [
+        ("ALTER TABLE tickets ADD venue text", False),
+        ("ALTER TABLE tickets ADD hue text NOT NULL DEFAULT 'red', ADD venue text NOT NULL DEFAULT ''", False),
+        ("ALTER TABLE tickets ADD venue text NOT NULL, ADD hue text DEFAULT 'red'", True),
+        ("ALTER TABLE tickets DROP title", True),
+        ("ALTER TABLE tickets DROP COLUMN title", True),
+        ("ALTER TABLE tickets RENAME title TO name", True),
+        ("ALTER TABLE tickets ALTER version TYPE bigint", True),
+        ("DROP TABLE tickets", True),
+        ("DROP INDEX tickets_by_ngram", False),
+    ],
+)
+def test_a_migration_that_would_break_older_processes_is_recognized(sql: str, breaks: bool) -> None:
+    assert bool(BREAKS_OLDER_PROCESSES.search(sql)) is breaks
 
 
 async def test_a_database_of_version_0_1_is_refused_in_one_sentence(engines: Engines) -> None:

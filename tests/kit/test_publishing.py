@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -13,7 +14,7 @@ from support.house import eventually
 
 from admitone.events import OrderCreated
 from admitone.kit.delivery.bus import STREAM
-from admitone.kit.delivery.relay import LOCK, repair
+from admitone.kit.delivery.relay import LOCK, publish, repair
 from admitone.kit.event import Message
 from admitone.runtime.engines import Engines
 
@@ -39,7 +40,7 @@ async def repairs(here: Exchange) -> int:
         return await repair(connection, here.bus.stream, "orders")
 
 
-async def test_outbox_rows_are_published_once_in_order_and_marked(here: Exchange) -> None:
+async def test_what_was_said_is_published_once_in_order_and_marked(here: Exchange) -> None:
     said = await here.emits(*orders(5))
     async with here.at_work(here.relay()):
         await here.published()
@@ -145,7 +146,7 @@ async def test_a_whole_stream_has_nothing_to_be_repaired(here: Exchange) -> None
 @pytest.mark.parametrize(
     ("said", "lost", "foreign"), [(12, 1, 0), (12, 5, 0), (12, 12, 0), (12, 1, 1), (12, 3, 2), (12, 5, 20), (12, 12, 12), (1, 1, 1)]
 )
-async def test_events_lost_by_the_stream_are_republished_even_if_their_numbers_were_reused(
+async def test_lost_events_are_published_again_even_if_others_took_their_numbers(
     here: Exchange, said: int, lost: int, foreign: int
 ) -> None:
     everything = await here.emits(*orders(said))
@@ -206,7 +207,7 @@ async def test_after_a_reconnection_the_lost_goes_out_before_the_new(here: Excha
         await here.emits(*orders(5))
         await here.published()
         await here.loses(2, foreign=3)
-        here.bus.age += 1  # What a reconnection does.
+        here.bus.epoch += 1  # What a reconnection does.
         everything = await here.emits(*orders(1))
         await here.published()
         assert await here.ids_in_the_stream() == everything
@@ -218,3 +219,32 @@ async def test_a_stream_that_another_has_set_up_is_left_as_it_is(here: Exchange)
     await stream.add_stream(name=STREAM, subjects=["events.>"], max_msgs=1000, description="an operator's")
     await asyncio.wait_for(here.bus.ensure_stream(), 5)
     assert (await stream.stream_info(STREAM)).config.description == "an operator's"
+
+
+async def test_nothing_is_marked_after_the_stream_was_renewed_in_mid_batch(here: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    await here.emits(order_created(), order_created(), order_created())
+    relay = here.relay()
+
+    async def publish_and_renew(*arguments: Any) -> int:
+        here.bus.epoch += 1  # The client has reconnected by itself: no call fails, and the stream may have lost what it had.
+        return await publish(*arguments)
+
+    async with relay._advisory_lock() as connection:
+        monkeypatch.setattr("admitone.kit.delivery.relay.publish", publish_and_renew)
+        await relay.once(connection)
+        assert await here.own.rows("SELECT 1 FROM outbox WHERE published_at IS NOT NULL") == []
+        monkeypatch.undo()
+        await relay.once(connection)
+    assert await here.own.rows("SELECT 1 FROM outbox WHERE published_at IS NULL") == []
+
+
+async def test_whoever_takes_the_relays_lock_looks_what_the_stream_has_lost(here: Exchange) -> None:
+    await here.emits(order_created())
+    relay = here.relay()
+    async with relay._advisory_lock() as connection:
+        await relay.once(connection)
+    before = await here.own.db.pool.fetchval("SELECT published_at FROM outbox")
+    await here.bus.stream.delete_msg(STREAM, (await here.bus.stream.stream_info(STREAM)).state.last_seq)
+    async with relay._advisory_lock() as connection:
+        await relay.once(connection)
+    assert await here.own.db.pool.fetchval("SELECT published_at FROM outbox") > before  # It was sent again.

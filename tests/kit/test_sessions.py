@@ -156,3 +156,10 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(secure: bool, name: str
     assert ("; Secure" in cookie) is secure
     assert "Domain" not in cookie
     assert "Max-Age=0" in set_cookie("", secure)
+
+
+def test_no_more_tokens_are_remembered_than_the_limit(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admitone.kit.http.session.MAX_REMEMBERED_TOKENS", 3)
+    for number in range(10):
+        assert verifier.user(signed(exp=int(time.time()) + 60 + number)) is not None
+        assert len(verifier._seen) <= 3

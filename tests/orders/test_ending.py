@@ -219,7 +219,7 @@ async def test_the_same_failed_attempt_three_times_ends_nothing(scene: Scene) ->
     assert await scene.is_now() == AWAITING
 
 
-async def test_the_third_failed_payment_counts_even_when_it_arrives_first(scene: Scene) -> None:
+async def test_the_third_attempt_counts_even_when_it_is_heard_of_first(scene: Scene) -> None:
     await scene.it.hears(payment_failed(3, order_id=scene.order_id), payment_failed(1, order_id=scene.order_id))
     assert await scene.is_now() == ("cancelled", "payment_failed", 3)
 
@@ -236,6 +236,6 @@ async def test_the_charge_is_kept_for_the_record_and_changes_no_version(scene: S
 async def test_an_order_counts_as_overdue_when_even_the_sweep_should_have_ended_it(scene: Scene) -> None:
     for now, overdue in ((CANCEL_AT + 65 * SECOND, 0.0), (CANCEL_AT + 66 * SECOND, 1.0)):
         scene.it.now = now
-        assert await read(scene.it.tx, orders.service.figures) == {"overdue_orders": overdue}
+        assert await read(scene.it.tx, orders.service.gauges) == {"overdue_orders": overdue}
     await scene.it.does(commands.expire_overdue, scene.it.now)
-    assert await read(scene.it.tx, orders.service.figures) == {"overdue_orders": 0.0}
+    assert await read(scene.it.tx, orders.service.gauges) == {"overdue_orders": 0.0}

@@ -29,7 +29,7 @@ from admitone.kit.event import CATALOGUE, OWNERS
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands, repository
 from admitone.orders.history import history, sentence
-from admitone.orders.model import Happening, Order
+from admitone.orders.model import HistoryLine, Order
 
 CLICKED = "You clicked Buy: the ticket is yours to pay for until 12:15 UTC."
 LOCKED = "The ticket is locked for you at $49.90."
@@ -50,9 +50,9 @@ class Scene:
         self.it = it
         self.order_id = order_id
 
-    async def history(self) -> list[Happening]:
+    async def history(self) -> list[HistoryLine]:
         (row,) = await self.it.rows("SELECT * FROM orders WHERE order_id = $1", self.order_id)
-        return history(Order(**row), await repository.chapters(self.it.tx, self.order_id))
+        return history(Order(**row), await repository.history_entries(self.it.tx, self.order_id))
 
     async def tells(self) -> list[str]:
         return [happening.text for happening in await self.history()]
@@ -90,7 +90,7 @@ async def test_a_sale_that_was_undone_unpaid_reads_so_whatever_was_heard_first(s
             assert await scene.tells() == [CLICKED, LOCKED, APPROVED, NOT_TAKEN, UNDONE], arrival
 
 
-async def test_history_lists_each_declined_card_once_and_before_the_cancellation(scene: Scene) -> None:
+async def test_each_decline_is_in_the_history_once_and_before_the_cancellation(scene: Scene) -> None:
     tries = [payment_failed(number, order_id=scene.order_id, charge_id=uuid4()) for number in (1, 2, 3)]
     await scene.it.hears(tries[1], tries[0], tries[1], tries[2], tries[2])
     ended = "Cancelled: the payment failed 3 times."
@@ -110,13 +110,13 @@ async def test_an_approval_that_lost_the_race_is_told_after_the_end(scene: Scene
     assert told[-1].at == CANCEL_AT
 
 
-async def test_payment_events_of_an_unknown_order_are_in_no_history(scene: Scene) -> None:
+async def test_what_is_heard_of_an_unknown_order_is_in_no_history(scene: Scene) -> None:
     await scene.it.hears(payment_failed(1), payment_created(), payment_uncollected())
     assert await scene.it.rows("SELECT * FROM payment_events") == []
     assert await scene.tells() == [CLICKED, LOCKED]
 
 
-async def test_payment_events_change_no_version_and_publish_nothing(scene: Scene) -> None:
+async def test_what_is_told_changes_no_version_and_says_nothing(scene: Scene) -> None:
     await scene.it.said()
     ordered = {"order_id": scene.order_id}
     await scene.it.hears(payment_failed(1, **ordered), payment_created(**ordered), payment_uncollected(**ordered))

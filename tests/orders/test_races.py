@@ -34,7 +34,7 @@ async def test_of_twenty_who_click_at_once_exactly_one_has_the_ticket(engines: E
         assert len(await own.rows("SELECT 1 FROM outbox")) == 1
 
 
-async def test_of_twenty_who_buy_a_relisted_ticket_at_once_exactly_one_has_it(engines: Engines) -> None:
+async def test_one_of_twenty_simultaneous_buyers_gets_a_relisted_ticket(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
             await commands.copy_ticket(tx, ticket_created())
@@ -53,7 +53,7 @@ async def test_of_twenty_who_buy_a_relisted_ticket_at_once_exactly_one_has_it(en
         assert await own.rows("SELECT status FROM orders ORDER BY lock") == [{"status": "refunded"}, {"status": "created"}]
 
 
-async def test_of_twenty_who_buy_during_a_refund_without_relisting_nobody_has_it(engines: Engines) -> None:
+async def test_none_of_twenty_buyers_gets_a_refunded_ticket_that_stays_sold(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
             await commands.copy_ticket(tx, ticket_created())

@@ -143,7 +143,7 @@ async def test_that_money_could_not_be_taken_is_shown_and_changes_nothing_else(s
     assert (OrderView.of(before, scene.it.now).uncollected, OrderView.of(after, scene.it.now).uncollected) == (False, True)
 
 
-async def test_payment_uncollected_and_payment_refunded_may_arrive_in_any_order(scene: Scene) -> None:
+async def test_uncollected_and_refunded_may_arrive_in_any_order(scene: Scene) -> None:
     for arrival in every_order(payment_uncollected(order_id=scene.order_id), scene.refunded, scene.sold):
         async with heard(scene.it, arrival):
             order = await scene.order()

@@ -32,7 +32,7 @@ from admitone import payments
 from admitone.kit.http.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.payments import commands
-from admitone.payments.model import Charge, NotPayableYet, OrderCancelled, OrderNotFound, PaidAlready, PaymentUnderWay, TimeIsUp
+from admitone.payments.model import Charge, NotPayableYet, OrderNotFound, OrderWasCancelled, PaidAlready, PaymentUnderWay, TimeIsUp
 from admitone.payments.processors.protocol import OutcomeUnknown, State
 
 SECOND = timedelta(seconds=1)
@@ -44,7 +44,7 @@ async def begins(it: Rehearsal, who: UUID = BOB, order_id: UUID = A) -> Charge:
 
 async def stands(it: Rehearsal, charge: Charge, state: State, **changes: Any) -> None:
     """The processor says so."""
-    await it.does(commands.note, charge, standing(charge, state, **changes), it.now)
+    await it.does(commands.record, charge, standing(charge, state, **changes), it.now)
 
 
 async def declined(it: Rehearsal) -> Charge:
@@ -86,7 +86,7 @@ async def test_an_order_that_became_payable_while_it_was_refused_is_worth_anothe
         assert type(why_not) is NotPayableYet
 
 
-async def test_an_order_can_be_paid_after_its_reservation_alone_has_arrived(rehearse: Rehearse) -> None:
+async def test_an_order_may_be_paid_though_only_its_reservation_was_heard_of(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved(), order_created())
         assert (await begins(it)).attempt == 1
@@ -113,7 +113,7 @@ async def test_an_order_with_more_time_may_be_paid_longer(rehearse: Rehearse) ->
 
 
 @pytest.mark.parametrize(
-    ("event", "refusal"), [(order_cancelled(), OrderCancelled), (order_completed(), PaidAlready), (order_refunded(), PaidAlready)]
+    ("event", "refusal"), [(order_cancelled(), OrderWasCancelled), (order_completed(), PaidAlready), (order_refunded(), PaidAlready)]
 )
 async def test_an_order_that_has_ended_is_not_paid(rehearse: Rehearse, event: Any, refusal: type[Problem]) -> None:
     async with rehearse(payments.service) as it:
@@ -170,12 +170,12 @@ async def test_a_declined_card_may_be_tried_again_but_not_a_fourth_time(rehearse
             charge = await declined(it)
             assert charge.attempt == attempt
             assert await it.said() == [payment_failed(attempt, charge_id=charge.charge_id)]
-        with pytest.raises(OrderCancelled):
+        with pytest.raises(OrderWasCancelled):
             await begins(it)
         assert len({row["idempotency_key"] for row in await it.rows("SELECT idempotency_key FROM charges")}) == 3
 
 
-async def test_an_approval_is_published_once(rehearse: Rehearse) -> None:
+async def test_an_approval_is_said_once(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)
@@ -184,7 +184,7 @@ async def test_an_approval_is_published_once(rehearse: Rehearse) -> None:
         assert await it.said() == [payment_authorized(charge_id=charge.charge_id)]
 
 
-async def test_a_capture_is_published_once_and_only_for_a_complete_order(rehearse: Rehearse) -> None:
+async def test_a_capture_is_said_once_and_only_for_a_complete_order(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)
@@ -214,7 +214,7 @@ async def test_a_charge_that_has_ended_is_not_brought_back(rehearse: Rehearse) -
         ]
 
 
-async def test_a_revoked_approval_fails_no_charge_whose_order_may_be_completing(rehearse: Rehearse) -> None:
+async def test_a_withdrawn_authorization_fails_no_charge_that_may_be_completing(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)

@@ -1,6 +1,6 @@
 """One contract for every processor behind the seam: what payments relies on, whoever it is that takes the money.
 
-It runs against TestGateway on its PostgreSQL, and against StripeGateway on the stub in tests/support/stripe_stub.py. Against Stripe's own
+It runs against TestProcessor on its PostgreSQL, and against StripeProcessor on support/stripe_stub.py. Against Stripe's own
 test mode it runs where there is a key of it, and nowhere else:
 
     STRIPE_SECRET_KEY=sk_test_... make stripe
@@ -25,13 +25,13 @@ from admitone.config import TEST_PROCESSOR, Settings
 from admitone.kit.data.db import connected
 from admitone.kit.data.migrations import migrate_at
 from admitone.payments.model import Charge, UnknownCard, UnknownToken
-from admitone.payments.processors import test as testgateway
-from admitone.payments.processors.protocol import Gateway, Refused, Standing, WrongSignature
-from admitone.payments.processors.stripe import StripeGateway
+from admitone.payments.processors import test as test_processor
+from admitone.payments.processors.protocol import CardProcessor, ProcessorState, Refused, WrongSignature
+from admitone.payments.processors.stripe import StripeProcessor
 from admitone.runtime.engines import Engines
 
 REAL_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
-AT_HAND = ["test gateway", "stripe stub"]
+AT_HAND = ["test processor", "stripe stub"]
 PROCESSORS = [*AT_HAND, *(["stripe"] if REAL_KEY.startswith("sk_test_") else [])]
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # The SDK's way of calling httpx.
 with_a_buyer = pytest.mark.parametrize("bench", AT_HAND, indirect=True)
@@ -58,7 +58,7 @@ TEST_CARDS = {
 class Bench(Protocol):
     """A processor, and what a test needs besides: cards, a buyer, its books, its messages."""
 
-    gateway: Gateway
+    processor: CardProcessor
 
     async def sent(self, card: str) -> str:
         """What the browser sends for a card that is answered like that."""
@@ -74,19 +74,19 @@ class Bench(Protocol):
     def signature(self, body: bytes, at: int) -> str: ...
 
 
-class BenchOfTestGateway:
-    def __init__(self, gateway: testgateway.TestGateway) -> None:
-        self.gateway: Gateway = gateway
-        self._test_gateway = gateway
+class BenchOfTestProcessor:
+    def __init__(self, processor: test_processor.TestProcessor) -> None:
+        self.processor: CardProcessor = processor
+        self._test_processor = processor
 
     async def sent(self, card: str) -> str:
         return TEST_CARDS[card]
 
     async def confirm(self, id: str, approve: bool) -> None:
-        await self._test_gateway.confirm(id, approve)
+        await self._test_processor.confirm(id, approve)
 
     async def kept(self, charge: Charge) -> list[int]:
-        rows = await self._test_gateway.books.pool.fetch("SELECT amount_cents FROM intents WHERE charge_id = $1", charge.charge_id)
+        rows = await self._test_processor.books.pool.fetch("SELECT amount_cents FROM intents WHERE charge_id = $1", charge.charge_id)
         return [row["amount_cents"] for row in rows]
 
     def webhook(self, id: str, charge: Charge) -> bytes:
@@ -94,15 +94,15 @@ class BenchOfTestGateway:
         return msgspec.json.encode({"type": "payment_intent.succeeded", "data": {"object": about}})
 
     def signature(self, body: bytes, at: int) -> str:
-        return self._test_gateway.signature(body, at)
+        return self._test_processor.signature(body, at)
 
 
 class StripeBench:
     """What the stub and the real one have in common."""
 
     def __init__(self, settings: Settings) -> None:
-        self.stripe_gateway = StripeGateway(settings)
-        self.gateway: Gateway = self.stripe_gateway
+        self.stripe_processor = StripeProcessor(settings)
+        self.processor: CardProcessor = self.stripe_processor
 
     def webhook(self, id: str, charge: Charge) -> bytes:
         return webhook(id, charge.charge_id)
@@ -147,36 +147,36 @@ class RealBench(StripeBench):
 @pytest.fixture(scope="module", params=PROCESSORS)
 async def bench(request: pytest.FixtureRequest, engines: Engines) -> AsyncIterator[Bench]:
     match request.param:
-        case "test gateway":
+        case "test processor":
             async with empty_database(engines) as url:
-                await migrate_at(url, TEST_PROCESSOR, testgateway.MIGRATIONS)
+                await migrate_at(url, TEST_PROCESSOR, test_processor.MIGRATIONS)
                 async with connected(TEST_PROCESSOR, url) as books:
-                    yield BenchOfTestGateway(await testgateway.TestGateway.open(books))
+                    yield BenchOfTestProcessor(await test_processor.TestProcessor.open(books))
         case "stripe stub":
             async with running_stub() as stub:
                 on_stub = StubBench(stub)
                 yield on_stub
-                await on_stub.stripe_gateway.close()
+                await on_stub.stripe_processor.close()
         case _:
             real = RealBench()
             yield real
-            await real.stripe_gateway.close()
+            await real.stripe_processor.close()
 
 
 async def begun(bench: Bench, card: str = "approved", **changes: Any) -> Charge:
     """A charge that is written down, and nobody was called for."""
-    return a_charge(payment_token=await bench.gateway.token(await bench.sent(card)), **changes)
+    return a_charge(payment_token=await bench.processor.token(await bench.sent(card)), **changes)
 
 
-async def authorized(bench: Bench, card: str = "approved") -> tuple[Charge, Standing]:
+async def authorized(bench: Bench, card: str = "approved") -> tuple[Charge, ProcessorState]:
     charge = await begun(bench, card)
-    standing = await bench.gateway.authorize(charge)
+    standing = await bench.processor.authorize(charge)
     return replace(charge, stripe_id=standing.id), standing
 
 
 async def captured(bench: Bench) -> Charge:
     charge, _ = await authorized(bench)
-    await bench.gateway.capture(charge)
+    await bench.processor.capture(charge)
     return charge
 
 
@@ -191,30 +191,30 @@ async def test_an_approved_payment_is_set_aside(bench: Bench) -> None:
 async def test_a_declined_card_is_a_standing_with_the_banks_word(bench: Bench, code: str) -> None:
     charge, standing = await authorized(bench, code)
     assert (standing.state, standing.code, standing.amount_cents, standing.currency) == ("declined", code, 4990, "USD")
-    assert await bench.gateway.look(charge) == standing
+    assert await bench.processor.look(charge) == standing
 
 
 @pytest.mark.parametrize("card", ["approved", "card_declined", "needs_confirmation"])
 async def test_the_same_key_has_one_effect_and_the_same_answer(bench: Bench, card: str) -> None:
     charge = await begun(bench, card)
-    first = await bench.gateway.authorize(charge)
-    assert await bench.gateway.authorize(charge) == first
+    first = await bench.processor.authorize(charge)
+    assert await bench.processor.authorize(charge) == first
     assert await bench.kept(charge) == [4990]
 
 
 async def test_the_same_key_with_another_amount_is_refused(bench: Bench) -> None:
     charge = await begun(bench)
-    standing = await bench.gateway.authorize(charge)
+    standing = await bench.processor.authorize(charge)
     with pytest.raises(Refused):
-        await bench.gateway.authorize(replace(charge, amount_cents=9980))
+        await bench.processor.authorize(replace(charge, amount_cents=9980))
     assert await bench.kept(charge) == [4990]
-    assert await bench.gateway.look(replace(charge, stripe_id=standing.id)) == standing
+    assert await bench.processor.look(replace(charge, stripe_id=standing.id)) == standing
 
 
 async def test_the_answer_to_the_same_key_is_how_the_payment_stands_by_now(bench: Bench) -> None:
     charge, _ = await authorized(bench)
-    voided = await bench.gateway.void(charge)
-    assert await bench.gateway.authorize(replace(charge, stripe_id=None)) == voided
+    voided = await bench.processor.void(charge)
+    assert await bench.processor.authorize(replace(charge, stripe_id=None)) == voided
 
 
 async def test_a_payment_that_needs_confirmation_says_where(bench: Bench) -> None:
@@ -222,23 +222,23 @@ async def test_a_payment_that_needs_confirmation_says_where(bench: Bench) -> Non
     assert (standing.state, standing.code) == ("needs_confirmation", None)
     assert standing.redirect_url is not None
     assert standing.redirect_url.startswith(("https://", "http://", "/api/"))
-    assert await bench.gateway.look(charge) == standing
+    assert await bench.processor.look(charge) == standing
 
 
 @with_a_buyer
 async def test_a_confirmed_payment_is_set_aside(bench: Bench) -> None:
     charge, _ = await authorized(bench, "needs_confirmation")
     await bench.confirm(charge.stripe_id or "", approve=True)
-    standing = await bench.gateway.look(charge)
+    standing = await bench.processor.look(charge)
     assert (standing.state, standing.redirect_url) == ("authorized", None)
-    assert (await bench.gateway.capture(charge)).state == "captured"
+    assert (await bench.processor.capture(charge)).state == "captured"
 
 
 @with_a_buyer
 async def test_a_payment_that_its_buyer_refuses_is_declined(bench: Bench) -> None:
     charge, _ = await authorized(bench, "needs_confirmation")
     await bench.confirm(charge.stripe_id or "", approve=False)
-    standing = await bench.gateway.look(charge)
+    standing = await bench.processor.look(charge)
     assert standing.state == "declined"
     assert standing.code is not None
     assert "authentication" in standing.code
@@ -246,142 +246,142 @@ async def test_a_payment_that_its_buyer_refuses_is_declined(bench: Bench) -> Non
 
 async def test_a_payment_that_needs_confirmation_can_be_ended(bench: Bench) -> None:
     charge, _ = await authorized(bench, "needs_confirmation")
-    assert (await bench.gateway.void(charge)).state == "voided"
-    assert (await bench.gateway.look(charge)).state == "voided"
+    assert (await bench.processor.void(charge)).state == "voided"
+    assert (await bench.processor.look(charge)).state == "voided"
 
 
 @with_a_buyer
 async def test_a_payment_that_was_ended_is_not_confirmed_any_more(bench: Bench) -> None:
     charge, _ = await authorized(bench, "needs_confirmation")
-    await bench.gateway.void(charge)
+    await bench.processor.void(charge)
     await bench.confirm(charge.stripe_id or "", approve=True)
-    assert (await bench.gateway.look(charge)).state == "voided"
+    assert (await bench.processor.look(charge)).state == "voided"
 
 
 async def test_what_needs_confirmation_is_not_captured(bench: Bench) -> None:
     charge, standing = await authorized(bench, "needs_confirmation")
     with pytest.raises(Refused):
-        await bench.gateway.capture(charge)
-    assert await bench.gateway.look(charge) == standing
+        await bench.processor.capture(charge)
+    assert await bench.processor.look(charge) == standing
 
 
 @with_a_buyer
 async def test_what_was_refused_too_early_is_captured_once_it_can_be(bench: Bench) -> None:
     charge, _ = await authorized(bench, "needs_confirmation")
     with pytest.raises(Refused):
-        await bench.gateway.capture(charge)
+        await bench.processor.capture(charge)
     await bench.confirm(charge.stripe_id or "", approve=True)
-    assert (await bench.gateway.capture(charge)).state == "captured"
+    assert (await bench.processor.capture(charge)).state == "captured"
 
 
 async def test_the_whole_is_captured_once_however_often_one_asks(bench: Bench) -> None:
     charge, _ = await authorized(bench)
-    first = await bench.gateway.capture(charge)
+    first = await bench.processor.capture(charge)
     assert (first.id, first.state, first.amount_cents, first.currency) == (charge.stripe_id, "captured", 4990, "USD")
-    assert await bench.gateway.capture(charge) == first
-    assert await bench.gateway.look(charge) == first
+    assert await bench.processor.capture(charge) == first
+    assert await bench.processor.look(charge) == first
 
 
 async def test_more_than_was_set_aside_is_not_captured(bench: Bench) -> None:
     charge, standing = await authorized(bench)
     with pytest.raises(Refused):
-        await bench.gateway.capture(replace(charge, amount_cents=4991))
-    assert await bench.gateway.look(charge) == standing
+        await bench.processor.capture(replace(charge, amount_cents=4991))
+    assert await bench.processor.look(charge) == standing
 
 
 async def test_more_is_not_captured_once_it_was(bench: Bench) -> None:
     charge = await captured(bench)
     with pytest.raises(Refused):
-        await bench.gateway.capture(replace(charge, amount_cents=4991))
-    assert (await bench.gateway.look(charge)).amount_cents == 4990
+        await bench.processor.capture(replace(charge, amount_cents=4991))
+    assert (await bench.processor.look(charge)).amount_cents == 4990
 
 
 async def test_what_was_given_back_is_not_captured(bench: Bench) -> None:
     charge, _ = await authorized(bench)
-    await bench.gateway.void(charge)
+    await bench.processor.void(charge)
     with pytest.raises(Refused):
-        await bench.gateway.capture(charge)
-    assert (await bench.gateway.look(charge)).state == "voided"
+        await bench.processor.capture(charge)
+    assert (await bench.processor.look(charge)).state == "voided"
 
 
 async def test_what_was_declined_is_not_captured(bench: Bench) -> None:
     charge, standing = await authorized(bench, "insufficient_funds")
     with pytest.raises(Refused):
-        await bench.gateway.capture(charge)
-    assert await bench.gateway.look(charge) == standing
+        await bench.processor.capture(charge)
+    assert await bench.processor.look(charge) == standing
 
 
 async def test_what_was_set_aside_is_given_back_once_however_often_one_asks(bench: Bench) -> None:
     charge, _ = await authorized(bench)
-    first = await bench.gateway.void(charge)
+    first = await bench.processor.void(charge)
     assert (first.id, first.state, first.amount_cents) == (charge.stripe_id, "voided", 4990)
-    assert await bench.gateway.void(charge) == first
-    assert await bench.gateway.look(charge) == first
+    assert await bench.processor.void(charge) == first
+    assert await bench.processor.look(charge) == first
 
 
 async def test_of_what_was_declined_nothing_has_to_be_given_back(bench: Bench) -> None:
     charge, _ = await authorized(bench, "card_declined")
-    assert (await bench.gateway.void(charge)).state in ("declined", "voided")
+    assert (await bench.processor.void(charge)).state in ("declined", "voided")
 
 
 async def test_what_was_captured_is_not_voided(bench: Bench) -> None:
     charge = await captured(bench)
     with pytest.raises(Refused):
-        await bench.gateway.void(charge)
-    assert (await bench.gateway.look(charge)).state == "captured"
+        await bench.processor.void(charge)
+    assert (await bench.processor.look(charge)).state == "captured"
 
 
 async def test_the_whole_is_refunded_once_however_often_one_asks(bench: Bench) -> None:
     charge = await captured(bench)
-    first = await bench.gateway.refund(charge)
+    first = await bench.processor.refund(charge)
     assert (first.id, first.state, first.amount_cents, first.currency) == (charge.stripe_id, "refunded", 4990, "USD")
     assert first.refund_id is not None
-    assert await bench.gateway.refund(charge) == first
-    assert await bench.gateway.look(charge) == first
+    assert await bench.processor.refund(charge) == first
+    assert await bench.processor.look(charge) == first
 
 
 @pytest.mark.parametrize("card", ["approved", "card_declined", "needs_confirmation"])
 async def test_what_was_not_captured_is_not_refunded(bench: Bench, card: str) -> None:
     charge, standing = await authorized(bench, card)
     with pytest.raises(Refused):
-        await bench.gateway.refund(charge)
-    assert await bench.gateway.look(charge) == standing
+        await bench.processor.refund(charge)
+    assert await bench.processor.look(charge) == standing
 
 
 async def test_more_than_was_captured_is_not_refunded(bench: Bench) -> None:
     charge = await captured(bench)
     with pytest.raises(Refused):
-        await bench.gateway.refund(replace(charge, amount_cents=4991))
-    assert (await bench.gateway.look(charge)).state == "captured"
+        await bench.processor.refund(replace(charge, amount_cents=4991))
+    assert (await bench.processor.look(charge)).state == "captured"
 
 
 async def test_a_payment_that_the_processor_never_heard_of_is_refused(bench: Bench) -> None:
     charge = a_charge(payment_token=await bench.sent("approved"), stripe_id=f"pi_{uuid4().hex}")
     with pytest.raises(Refused):
-        await bench.gateway.capture(charge)
+        await bench.processor.capture(charge)
     with pytest.raises(Refused):
-        await bench.gateway.void(charge)
+        await bench.processor.void(charge)
 
 
 @pytest.mark.parametrize("text", ["", "tok_unheard_of", "4111 1111 1111 1111", "ctoken_never_made", "ctoken_' OR 1=1", "x" * 200])
 async def test_an_unknown_token_is_refused_and_nothing_is_kept(bench: Bench, text: str) -> None:
     with pytest.raises((UnknownCard, UnknownToken)):
-        await bench.gateway.token(text)
+        await bench.processor.token(text)
 
 
 async def test_a_webhook_is_about_a_payment_and_its_charge(bench: Bench) -> None:
     charge = a_charge()
     body = bench.webhook("pi_abc", charge)
-    notice = bench.gateway.notice_of(body, bench.signature(body, int(time.time())))
+    notice = bench.processor.notice_of(body, bench.signature(body, int(time.time())))
     assert notice is not None
     assert (notice.stripe_id, notice.charge_id) == ("pi_abc", charge.charge_id)
 
 
 async def test_a_webhook_signed_too_long_ago_is_refused(bench: Bench) -> None:
     body = bench.webhook("pi_abc", a_charge())
-    assert bench.gateway.notice_of(body, bench.signature(body, int(time.time()) - 290)) is not None
+    assert bench.processor.notice_of(body, bench.signature(body, int(time.time()) - 290)) is not None
     with pytest.raises(WrongSignature):
-        bench.gateway.notice_of(body, bench.signature(body, int(time.time()) - 310))
+        bench.processor.notice_of(body, bench.signature(body, int(time.time()) - 310))
 
 
 @pytest.mark.parametrize(
@@ -389,19 +389,19 @@ async def test_a_webhook_signed_too_long_ago_is_refused(bench: Bench) -> None:
 )
 async def test_a_forged_webhook_is_refused(bench: Bench, header: str) -> None:
     with pytest.raises(WrongSignature):
-        bench.gateway.notice_of(bench.webhook("pi_abc", a_charge()), header)
+        bench.processor.notice_of(bench.webhook("pi_abc", a_charge()), header)
 
 
 async def test_a_signature_goes_with_its_own_time_and_body_only(bench: Bench) -> None:
     now = int(time.time())
     body, other = bench.webhook("pi_abc", a_charge()), bench.webhook("pi_xyz", a_charge())
     right = bench.signature(body, now)
-    assert bench.gateway.notice_of(body, right) is not None
+    assert bench.processor.notice_of(body, right) is not None
     with pytest.raises(WrongSignature):
-        bench.gateway.notice_of(other, right)
+        bench.processor.notice_of(other, right)
     with pytest.raises(WrongSignature):
-        bench.gateway.notice_of(body + b" ", right)
+        bench.processor.notice_of(body + b" ", right)
     with pytest.raises(WrongSignature):
-        bench.gateway.notice_of(b"\xff\xfe" + body, right)
+        bench.processor.notice_of(b"\xff\xfe" + body, right)
     with pytest.raises(WrongSignature):
-        bench.gateway.notice_of(body, right.replace(f"t={now}", f"t={now + 1}"))
+        bench.processor.notice_of(body, right.replace(f"t={now}", f"t={now + 1}"))

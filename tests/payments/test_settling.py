@@ -10,10 +10,10 @@ from support.house import eventually
 from support.paying import MINUTE, Scene
 
 from admitone.config import Settings
-from admitone.kit.observe.log import going_back_to
+from admitone.kit.observe.log import correlation_scope
 from admitone.payments import commands, repository
 from admitone.payments import settlement as processing
-from admitone.payments.jobs import settle_charges
+from admitone.payments.jobs import reconcile_charges
 from admitone.payments.model import Charge, NothingToRefund, PaymentUnderWay
 from admitone.payments.processors.protocol import OutcomeUnknown
 
@@ -27,12 +27,12 @@ async def test_an_approved_payment_is_not_taken_before_the_order_is_complete(sce
     assert await scene.said() == ["PaymentAuthorized"]
 
 
-async def test_later_steps_of_a_charge_carry_the_request_id_that_began_it(scene: Scene) -> None:
+async def test_events_after_a_retry_keep_the_correlation_id_of_the_charge(scene: Scene) -> None:
     order, request = order_reserved(), uuid4()
     await scene.hears(order)
-    with going_back_to(request):
+    with correlation_scope(request):
         charge = await scene.begins(order.order_id)
-    with going_back_to(uuid4()):  # A webhook's, say.
+    with correlation_scope(uuid4()):  # A webhook's, say.
         await processing.authorize(scene.own.db, scene.processor, charge)
     assert await scene.own.rows("SELECT correlation_id FROM outbox") == [{"correlation_id": request}]
 
@@ -104,7 +104,7 @@ async def test_a_payment_in_doubt_is_asked_for_again_with_the_same_key(scene: Sc
 
 
 @pytest.mark.parametrize("fault", ["timeout_before", "timeout_after"])
-async def test_a_payment_in_doubt_whose_order_was_cancelled_is_resolved_then_given_back(scene: Scene, fault: str) -> None:
+async def test_an_unknown_outcome_of_a_cancelled_order_is_resolved_and_voided(scene: Scene, fault: str) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.begins(order.order_id)
@@ -195,7 +195,7 @@ async def test_a_call_that_hangs_holds_up_no_other_charge(scene: Scene) -> None:
         await scene.hears(order_reserved(order_id=order_id))
         await scene.authorizes(order_id)
     await scene.misbehaves("capture", "hang")
-    job = asyncio.create_task(settle_charges(scene.own.db, Settings(), scene.processor))
+    job = asyncio.create_task(reconcile_charges(scene.own.db, Settings(), scene.processor))
     try:
         for order_id in (stuck, other):
             await scene.hears(order_completed(order_id=order_id))
@@ -249,7 +249,7 @@ async def test_a_capture_refused_for_good_is_uncollected_and_waits_for_a_person(
     assert await scene.unsettled() == []
 
 
-async def test_undoing_a_sale_that_was_never_collected_gives_no_money_back(scene: Scene) -> None:
+async def test_refunding_an_uncollected_sale_gives_nothing_back(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     await scene.authorizes(order.order_id)
@@ -304,7 +304,7 @@ async def test_nothing_is_given_back_for_an_order_that_was_not_paid(scene: Scene
     assert await scene.own.rows("SELECT 1 FROM charges WHERE refund_asked_at IS NOT NULL") == []
 
 
-async def test_a_payment_confirmed_by_its_buyer_goes_on_without_a_webhook(scene: Scene) -> None:
+async def test_a_confirmed_payment_goes_on_without_a_webhook(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.authorizes(order.order_id, "4000 0000 0000 3220")
@@ -328,7 +328,7 @@ async def test_a_payment_that_its_buyer_refuses_at_the_bank_is_declined(scene: S
     assert (await scene.authorizes(order.order_id)).attempt == 2
 
 
-async def test_an_unconfirmed_payment_ends_with_its_order_and_a_late_one_does_nothing(scene: Scene) -> None:
+async def test_an_unconfirmed_payment_ends_with_its_order(scene: Scene) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.authorizes(order.order_id, "tok_threeDSecure2Required")

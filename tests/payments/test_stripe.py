@@ -16,23 +16,23 @@ from support.stripe_stub import SECRET_KEY, Fault, FaultKind, Refund, StripeStub
 from admitone.payments import settlement as processing
 from admitone.payments.model import Charge, UnknownToken
 from admitone.payments.processors import stripe as our_stripe
-from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, Standing, WrongSignature
-from admitone.payments.processors.stripe import StripeGateway
+from admitone.payments.processors.protocol import CardProcessor, OutcomeUnknown, ProcessorState, Refused, WrongSignature
+from admitone.payments.processors.stripe import StripeProcessor
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # The SDK's way of calling httpx.
 
 CALLS = {"capture": "capture", "void": "cancel", "refund": "refund"}
-"""What the gateway calls it, and what the stub does."""
+"""What the processor calls it, and what the stub does."""
 DONE = {"capture": "captured", "void": "voided", "refund": "refunded"}
 LATER = pytest.mark.parametrize("verb", ["capture", "void", "refund"])
 
 
 class Scene:
-    """A gateway at a stub that is its own."""
+    """A processor at a stub that is its own."""
 
     def __init__(self, stub: StripeStub) -> None:
         self.stub = stub
-        self.gateway = StripeGateway(stub.settings(public_url="https://tickets.example"))
+        self.processor = StripeProcessor(stub.settings(public_url="https://tickets.example"))
 
     def begun(self, card: str = "pm_card_visa", **changes: Any) -> Charge:
         return a_charge(payment_token=self.stub.token(card), **changes)
@@ -40,18 +40,18 @@ class Scene:
     async def ready_to(self, verb: str) -> Charge:
         """A charge that this can be done to."""
         charge = self.begun()
-        charge = replace(charge, stripe_id=(await self.gateway.authorize(charge)).id)
+        charge = replace(charge, stripe_id=(await self.processor.authorize(charge)).id)
         if verb == "refund":
-            await self.gateway.capture(charge)
+            await self.processor.capture(charge)
         return charge
 
-    async def does(self, verb: str, charge: Charge) -> Standing:
-        verbs: dict[str, Callable[[Charge], Awaitable[Standing]]] = {
-            "authorize": self.gateway.authorize,
-            "look": self.gateway.look,
-            "capture": self.gateway.capture,
-            "void": self.gateway.void,
-            "refund": self.gateway.refund,
+    async def does(self, verb: str, charge: Charge) -> ProcessorState:
+        verbs: dict[str, Callable[[Charge], Awaitable[ProcessorState]]] = {
+            "authorize": self.processor.authorize,
+            "look": self.processor.look,
+            "capture": self.processor.capture,
+            "void": self.processor.void,
+            "refund": self.processor.refund,
         }
         return await verbs[verb](charge)
 
@@ -79,7 +79,7 @@ async def scene(stub: StripeStub, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     stub.search_is_behind, stub.refunds_become = False, "succeeded"
     scene = Scene(stub)
     yield scene
-    await scene.gateway.close()
+    await scene.processor.close()
 
 
 def test_a_call_ends_before_the_deadline_for_all_of_them() -> None:
@@ -87,12 +87,12 @@ def test_a_call_ends_before_the_deadline_for_all_of_them() -> None:
 
 
 async def test_it_is_a_gateway(scene: Scene) -> None:
-    assert isinstance(scene.gateway, Gateway)
+    assert isinstance(scene.processor, CardProcessor)
 
 
 async def test_what_is_sent_with_a_payment(scene: Scene) -> None:
     charge = scene.begun()
-    await scene.gateway.authorize(charge)
+    await scene.processor.authorize(charge)
     (call,) = scene.stub.made("create")
     assert call.key == charge.idempotency_key
     assert call.params == {
@@ -110,7 +110,7 @@ async def test_what_is_sent_with_a_payment(scene: Scene) -> None:
 
 async def test_each_later_call_has_a_key_of_its_own(scene: Scene) -> None:
     charge = await scene.ready_to("refund")
-    await scene.gateway.refund(charge)
+    await scene.processor.refund(charge)
     keys = [call.key for name in ("create", "capture", "refund") for call in scene.stub.made(name)]
     assert keys == [charge.idempotency_key, f"{charge.idempotency_key}:capture", f"{charge.idempotency_key}:refund"]
 
@@ -123,9 +123,9 @@ async def test_a_time_out_is_resolved_by_the_same_key(scene: Scene, when: str) -
     charge = scene.begun()
     scene.goes_wrong("create", "timeout_before" if when == "before" else "timeout_after")
     with pytest.raises(OutcomeUnknown, match="no answer from Stripe"):
-        await scene.gateway.authorize(charge)
+        await scene.processor.authorize(charge)
     assert scene.statuses() == ([] if when == "before" else ["requires_capture"])
-    assert (await scene.gateway.authorize(charge)).state == "authorized"
+    assert (await scene.processor.authorize(charge)).state == "authorized"
     assert scene.statuses() == ["requires_capture"]
 
 
@@ -133,8 +133,8 @@ async def test_a_decline_whose_answer_was_lost_is_given_again(scene: Scene) -> N
     charge = scene.begun("pm_card_visa_chargeDeclinedLostCard")
     scene.goes_wrong("create", "timeout_after")
     with pytest.raises(OutcomeUnknown):
-        await scene.gateway.authorize(charge)
-    standing = await scene.gateway.authorize(charge)
+        await scene.processor.authorize(charge)
+    standing = await scene.processor.authorize(charge)
     assert (standing.state, standing.code) == ("declined", "lost_card")
     assert scene.statuses() == ["requires_payment_method"]
 
@@ -142,7 +142,7 @@ async def test_a_decline_whose_answer_was_lost_is_given_again(scene: Scene) -> N
 async def test_a_failure_after_the_effect_is_looked_through_at_once(scene: Scene) -> None:
     charge = scene.begun()
     scene.goes_wrong("create", "500_after")
-    standing = await scene.gateway.authorize(charge)
+    standing = await scene.processor.authorize(charge)
     assert (standing.state, [standing.id]) == ("authorized", list(scene.stub.intents))
 
 
@@ -152,7 +152,7 @@ async def test_a_failure_before_the_effect_stays_unknown_while_it_is_stored(scen
     scene.goes_wrong("create", "500_before")
     for _ in range(3):
         with pytest.raises(OutcomeUnknown, match="500"):
-            await scene.gateway.authorize(charge)
+            await scene.processor.authorize(charge)
     assert scene.statuses() == []
 
 
@@ -160,18 +160,18 @@ async def test_a_failure_in_front_of_stripe_is_unknown_and_the_same_key_resolves
     charge = scene.begun()
     scene.goes_wrong("create", "502")
     with pytest.raises(OutcomeUnknown, match="502"):
-        await scene.gateway.authorize(charge)
-    assert (await scene.gateway.authorize(charge)).state == "authorized"
+        await scene.processor.authorize(charge)
+    assert (await scene.processor.authorize(charge)).state == "authorized"
 
 
 async def test_a_payment_is_found_by_search_when_its_token_is_gone(scene: Scene) -> None:
     charge = scene.begun()
     scene.goes_wrong("create", "timeout_after")
     with pytest.raises(OutcomeUnknown):
-        await scene.gateway.authorize(charge)
+        await scene.processor.authorize(charge)
     scene.stub.tokens.clear()
     old = replace(charge, begun_at=datetime.now(UTC) - timedelta(hours=30))
-    assert (await scene.gateway.authorize(old)).state == "authorized"
+    assert (await scene.processor.authorize(old)).state == "authorized"
 
 
 async def test_a_call_that_comes_again_without_its_key_being_known_is_not_called_declined(scene: Scene) -> None:
@@ -179,9 +179,9 @@ async def test_a_call_that_comes_again_without_its_key_being_known_is_not_called
     charge = scene.begun()
     scene.goes_wrong("create", "timeout_after")
     with pytest.raises(OutcomeUnknown):
-        await scene.gateway.authorize(charge)
+        await scene.processor.authorize(charge)
     scene.stub.forget_keys()
-    assert (await scene.gateway.authorize(charge)).state == "authorized"
+    assert (await scene.processor.authorize(charge)).state == "authorized"
     assert scene.statuses() == ["requires_capture"]
 
 
@@ -190,24 +190,24 @@ async def test_a_call_that_comes_again_from_another_version_of_us_is_looked_up(s
     charge = scene.begun()
     scene.goes_wrong("create", "timeout_after")
     with pytest.raises(OutcomeUnknown):
-        await scene.gateway.authorize(charge)
-    await scene.gateway.close()
-    scene.gateway = StripeGateway(scene.stub.settings(public_url="https://moved.example"))
-    assert (await scene.gateway.authorize(charge)).state == "authorized"
+        await scene.processor.authorize(charge)
+    await scene.processor.close()
+    scene.processor = StripeProcessor(scene.stub.settings(public_url="https://moved.example"))
+    assert (await scene.processor.authorize(charge)).state == "authorized"
     assert scene.statuses() == ["requires_capture"]
 
 
 async def test_a_token_that_another_charge_has_used_buys_nothing(scene: Scene) -> None:
     first = scene.begun()
-    await scene.gateway.authorize(first)
+    await scene.processor.authorize(first)
     second = a_charge(payment_token=first.payment_token)
-    assert (await scene.gateway.authorize(second)).state == "declined"
+    assert (await scene.processor.authorize(second)).state == "declined"
     assert scene.statuses() == ["requires_capture"]
 
 
 async def test_what_stripe_refuses_outright_is_declined_without_a_payment(scene: Scene) -> None:
     charge = scene.begun(amount_cents=10)
-    standing = await scene.gateway.authorize(charge)
+    standing = await scene.processor.authorize(charge)
     assert (standing.state, standing.code, standing.amount_cents) == ("declined", "amount_too_small", 10)
     assert standing.id == f"none:{charge.charge_id}"
     assert scene.statuses() == []
@@ -218,30 +218,30 @@ async def test_what_stripe_refuses_outright_is_declined_without_a_payment(scene:
 
 async def test_a_payment_whose_key_may_be_forgotten_is_looked_up_and_never_made_again(scene: Scene) -> None:
     charge = scene.begun()
-    standing = await scene.gateway.authorize(charge)
+    standing = await scene.processor.authorize(charge)
     scene.stub.forget_keys()
     old = replace(charge, begun_at=datetime.now(UTC) - timedelta(hours=23, seconds=1))
-    assert await scene.gateway.authorize(old) == standing
+    assert await scene.processor.authorize(old) == standing
     assert len(scene.stub.made("create")) == 1
 
 
 async def test_a_payment_is_not_called_failed_while_search_may_be_behind(scene: Scene) -> None:
     charge = scene.begun()
-    standing = await scene.gateway.authorize(charge)
+    standing = await scene.processor.authorize(charge)
     scene.stub.forget_keys()
     scene.stub.tokens.clear()
     scene.stub.search_is_behind = True
     old = replace(charge, begun_at=datetime.now(UTC) - timedelta(hours=24, minutes=30))
     with pytest.raises(OutcomeUnknown, match="search"):
-        await scene.gateway.authorize(old)
+        await scene.processor.authorize(old)
     scene.stub.search_is_behind = False
-    assert await scene.gateway.authorize(old) == standing
+    assert await scene.processor.authorize(old) == standing
     assert len(scene.stub.made("create")) == 1
 
 
 async def test_a_payment_that_stripe_does_not_know_after_all_that_time_never_arrived(scene: Scene) -> None:
     charge = scene.begun(begun_at=datetime.now(UTC) - timedelta(hours=26))
-    standing = await scene.gateway.authorize(charge)
+    standing = await scene.processor.authorize(charge)
     assert (standing.state, standing.code) == ("declined", "never_arrived")
     assert scene.stub.made("create") == []
 
@@ -250,7 +250,7 @@ async def test_a_search_that_fails_is_no_answer(scene: Scene) -> None:
     charge = scene.begun(begun_at=datetime.now(UTC) - timedelta(hours=26))
     scene.goes_wrong("search", "500_before")
     with pytest.raises(OutcomeUnknown):
-        await scene.gateway.authorize(charge)
+        await scene.processor.authorize(charge)
 
 
 # A capture, a void or a refund in doubt
@@ -329,7 +329,7 @@ async def test_an_approval_that_stripe_let_lapse_is_refused(scene: Scene) -> Non
     charge = await scene.ready_to("capture")
     scene.stub.intents[charge.stripe_id or ""].status = "canceled"  # As after seven days.
     with pytest.raises(Refused) as refused:
-        await scene.gateway.capture(charge)
+        await scene.processor.capture(charge)
     assert refused.value.code == "payment_intent_unexpected_state"
 
 
@@ -341,14 +341,14 @@ async def test_a_refund_under_way_is_unknown_until_it_has_arrived(scene: Scene) 
     scene.stub.refunds_become = "pending"
     for _ in range(2):
         with pytest.raises(OutcomeUnknown, match="under way"):
-            await scene.gateway.refund(charge)
-    assert (await scene.gateway.look(charge)).state == "captured"
+            await scene.processor.refund(charge)
+    assert (await scene.processor.look(charge)).state == "captured"
     scene.stub.forget_keys()
     with pytest.raises(OutcomeUnknown, match="under way"):
-        await scene.gateway.refund(charge)
+        await scene.processor.refund(charge)
     (refund,) = scene.stub.refunds.values()
     refund.status = "succeeded"
-    standing = await scene.gateway.refund(charge)
+    standing = await scene.processor.refund(charge)
     assert (standing.state, standing.refund_id) == ("refunded", refund.id)
 
 
@@ -356,9 +356,9 @@ async def test_of_two_refunds_both_have_to_arrive(scene: Scene) -> None:
     charge = await scene.ready_to("refund")
     intent = scene.stub.intents[charge.stripe_id or ""]
     intent.refunds = [Refund("re_1", intent.id, 1000, "succeeded"), Refund("re_2", intent.id, 3990, "pending")]
-    assert (await scene.gateway.look(charge)).state == "captured"
+    assert (await scene.processor.look(charge)).state == "captured"
     intent.refunds[1].status = "succeeded"
-    standing = await scene.gateway.look(charge)
+    standing = await scene.processor.look(charge)
     assert (standing.state, standing.refund_id) == ("refunded", "re_2")
 
 
@@ -372,29 +372,29 @@ async def test_a_stored_answer_about_a_refund_is_not_the_last_word(scene: Scene)
     charge = await scene.ready_to("refund")
     scene.stub.refunds_become = "pending"
     with pytest.raises(OutcomeUnknown):
-        await scene.gateway.refund(charge)
+        await scene.processor.refund(charge)
     (refund,) = scene.stub.refunds.values()
     refund.status = "failed"
     with pytest.raises(Refused) as refused:
-        await scene.gateway.refund(charge)
+        await scene.processor.refund(charge)
     assert refused.value.code == "refund_failed"
 
 
 async def test_a_refund_in_parts_by_hand_leaves_the_rest_to_a_person(scene: Scene) -> None:
     charge = await scene.ready_to("refund")
-    await scene.gateway.refund(replace(charge, amount_cents=4990))
+    await scene.processor.refund(replace(charge, amount_cents=4990))
     (refund,) = scene.stub.refunds.values()
     refund.amount = 1000
     scene.stub.forget_keys()
     with pytest.raises(Refused):
-        await scene.gateway.refund(charge)
+        await scene.processor.refund(charge)
     assert scene.refunds() == [1000]
 
 
 async def test_for_what_was_not_captured_no_refund_is_asked(scene: Scene) -> None:
     charge = await scene.ready_to("capture")
     with pytest.raises(Refused, match="not_captured"):
-        await scene.gateway.refund(charge)
+        await scene.processor.refund(charge)
     assert scene.stub.made("refund") == []
 
 
@@ -404,7 +404,7 @@ async def test_for_what_was_not_captured_no_refund_is_asked(scene: Scene) -> Non
 async def test_of_a_payment_captured_in_part_by_hand_the_part_counts(scene: Scene) -> None:
     charge = await scene.ready_to("refund")
     scene.stub.intents[charge.stripe_id or ""].amount_received = 3000
-    assert (await scene.gateway.look(charge)).amount_cents == 3000
+    assert (await scene.processor.look(charge)).amount_cents == 3000
 
 
 @pytest.mark.parametrize("status", ["processing", "requires_confirmation", "something_new"])
@@ -412,7 +412,7 @@ async def test_a_status_that_says_nothing_is_unknown(scene: Scene, status: str) 
     charge = await scene.ready_to("capture")
     scene.stub.intents[charge.stripe_id or ""].status = status
     with pytest.raises(OutcomeUnknown, match=status):
-        await scene.gateway.look(charge)
+        await scene.processor.look(charge)
 
 
 async def test_the_payment_of_another_charge_is_not_taken_for_ours(scene: Scene) -> None:
@@ -423,7 +423,7 @@ async def test_the_payment_of_another_charge_is_not_taken_for_ours(scene: Scene)
 
 
 async def test_the_address_of_the_bank_is_where_stripe_says(scene: Scene) -> None:
-    standing = await scene.gateway.authorize(scene.begun("pm_card_authenticationRequired"))
+    standing = await scene.processor.authorize(scene.begun("pm_card_authenticationRequired"))
     assert standing.redirect_url == f"https://hooks.stripe.com/3d_secure_2/{standing.id}"
 
 
@@ -435,20 +435,20 @@ async def test_the_address_of_the_bank_is_where_stripe_says(scene: Scene) -> Non
 )
 async def test_what_is_no_token_goes_nowhere(scene: Scene, text: str) -> None:
     with pytest.raises(UnknownToken):
-        await scene.gateway.token(text)
+        await scene.processor.token(text)
     assert scene.stub.calls == []
 
 
 async def test_a_token_is_good_once_and_for_its_time(scene: Scene) -> None:
     charge = scene.begun()
-    assert await scene.gateway.token(charge.payment_token) == charge.payment_token
-    await scene.gateway.authorize(charge)
+    assert await scene.processor.token(charge.payment_token) == charge.payment_token
+    await scene.processor.authorize(charge)
     with pytest.raises(UnknownToken):
-        await scene.gateway.token(charge.payment_token)
+        await scene.processor.token(charge.payment_token)
     late = scene.stub.token("pm_card_visa")
     scene.stub.tokens[late].expires_at = int(time.time()) - 1
     with pytest.raises(UnknownToken):
-        await scene.gateway.token(late)
+        await scene.processor.token(late)
 
 
 @pytest.mark.parametrize("kind", ["timeout_before", "500_before", "429", "502"])
@@ -456,8 +456,8 @@ async def test_whether_a_token_is_good_may_be_unknown(scene: Scene, kind: FaultK
     token = scene.stub.token("pm_card_visa")
     scene.goes_wrong("retrieve_token", kind)
     with pytest.raises(OutcomeUnknown):
-        await scene.gateway.token(token)
-    assert await scene.gateway.token(token) == token
+        await scene.processor.token(token)
+    assert await scene.processor.token(token) == token
 
 
 # Secrets
@@ -469,11 +469,11 @@ async def test_a_wrong_key_decides_nothing_and_is_not_repeated(
 ) -> None:
     charge = await scene.ready_to("capture")
     wrong = "sk_test_WrongKeyThatNobodySees"
-    await scene.gateway.close()
-    scene.gateway = StripeGateway(scene.stub.settings(stripe_secret_key=wrong))
+    await scene.processor.close()
+    scene.processor = StripeProcessor(scene.stub.settings(stripe_secret_key=wrong))
     caplog.set_level(logging.DEBUG)
     with pytest.raises(OutcomeUnknown, match="401: is STRIPE_SECRET_KEY right") as unknown:
-        await (scene.gateway.token(charge.payment_token) if verb == "token" else scene.does(verb, charge))
+        await (scene.processor.token(charge.payment_token) if verb == "token" else scene.does(verb, charge))
     said = "".join(traceback.format_exception(unknown.value)) + repr(unknown.value) + "".join(capsys.readouterr()) + caplog.text
     assert wrong not in said
     assert SECRET_KEY not in said
@@ -482,9 +482,9 @@ async def test_a_wrong_key_decides_nothing_and_is_not_repeated(
 
 async def test_the_own_words_of_stripe_are_not_passed_on(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     charge = await scene.ready_to("void")
-    await scene.gateway.void(charge)
+    await scene.processor.void(charge)
     with pytest.raises(Refused) as refused:
-        await scene.gateway.capture(charge)
+        await scene.processor.capture(charge)
     said = "".join(traceback.format_exception(refused.value))
     assert "InvalidRequestError" not in said
     assert "because it has a status" not in said + "".join(capsys.readouterr())
@@ -499,7 +499,7 @@ async def test_what_happens_to_a_payment_is_noticed_whatever_object_it_is_told_o
     body = webhook("pi_abc", charge_id, type)
     if not type.startswith("payment_intent"):
         body = event(type, {"id": "xx_1", "object": "other", "payment_intent": "pi_abc", "metadata": {"charge_id": str(charge_id)}})
-    notice = scene.gateway.notice_of(body, signature(body))
+    notice = scene.processor.notice_of(body, signature(body))
     assert notice is not None
     assert (notice.stripe_id, notice.charge_id) == ("pi_abc", charge_id)
 
@@ -507,7 +507,7 @@ async def test_what_happens_to_a_payment_is_noticed_whatever_object_it_is_told_o
 @pytest.mark.parametrize("metadata", [{}, None, {"charge_id": "7"}, {"charge_id": ""}, {"other": "x"}])
 async def test_a_notice_may_be_without_a_charge_of_ours(scene: Scene, metadata: Any) -> None:
     body = event("refund.updated", {"id": "re_1", "object": "refund", "payment_intent": "pi_abc", "metadata": metadata})
-    notice = scene.gateway.notice_of(body, signature(body))
+    notice = scene.processor.notice_of(body, signature(body))
     assert notice is not None
     assert (notice.stripe_id, notice.charge_id) == ("pi_abc", None)
 
@@ -535,15 +535,15 @@ async def test_a_notice_may_be_without_a_charge_of_ours(scene: Scene, metadata: 
     ],
 )
 async def test_a_signed_message_about_nothing_of_ours_is_let_be(scene: Scene, body: bytes) -> None:
-    assert scene.gateway.notice_of(body, signature(body)) is None
+    assert scene.processor.notice_of(body, signature(body)) is None
 
 
 async def test_without_a_secret_no_webhook_is_believed(scene: Scene) -> None:
-    gateway = StripeGateway(scene.stub.settings(stripe_webhook_secret=None))
+    processor = StripeProcessor(scene.stub.settings(stripe_webhook_secret=None))
     body = webhook("pi_abc", uuid4())
     with pytest.raises(WrongSignature):
-        gateway.notice_of(body, signature(body, secret=""))
-    await gateway.close()
+        processor.notice_of(body, signature(body, secret=""))
+    await processor.close()
 
 
 # The stub

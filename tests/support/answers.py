@@ -7,7 +7,8 @@ from urllib.parse import unquote
 import httpx
 import msgspec
 
-from admitone.apidocs.openapi import FieldError, Operation, document, operations
+from admitone.apidocs.openapi import Operation, document, operations
+from admitone.apidocs.schemas import FieldError
 from admitone.kit.http.app import MethodNotAllowed
 from admitone.kit.http.documented import HTML
 from admitone.kit.http.problem import NotFound, Problem
@@ -55,13 +56,13 @@ def _compare_with(operation: Operation, answer: httpx.Response, where: str) -> N
     assert (answer.content != b"") == ("content" in told), where
     if answer.content:
         assert answer.headers["content-type"].partition(";")[0] in told["content"], where
-    if answer.status_code not in operation.told.answers:
+    if answer.status_code not in operation.documented.answers:
         body = answer.json()
         refusal = {refusal.urn(): refusal for refusal in operation.refusals()}.get(body["type"])
         assert refusal is not None, f"not documented: {where}"
         _is_problem(body, refusal, where)
-    elif answer.content and operation.told.answers[answer.status_code] is not HTML:
-        read = msgspec.json.decode(answer.content, type=operation.told.answers[answer.status_code])
+    elif answer.content and operation.documented.answers[answer.status_code] is not HTML:
+        read = msgspec.json.decode(answer.content, type=operation.documented.answers[answer.status_code])
         assert msgspec.json.decode(msgspec.json.encode(read)) == answer.json(), f"more, or other, than documented: {where}"
 
 

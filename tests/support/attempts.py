@@ -269,8 +269,8 @@ class Scene:
         as_json = {what: json.dumps(text) for what, text in TEXTS.items()} | RAW
         for what, text in as_json.items():
             for operation in OPERATIONS:
-                if operation.service.has_database and is_form(operation.told.body):
-                    fields = {one.encode_name: '"x"' for one in msgspec.structs.fields(operation.told.body)}
+                if operation.service.has_database and is_form(operation.documented.body):
+                    fields = {one.encode_name: '"x"' for one in msgspec.structs.fields(operation.documented.body)}
                     for name in fields:
                         body = ", ".join(f'"{one}": {text if one == name else good}' for one, good in fields.items())
                         yield self._attempt(operation, f"{name} is {what}", self._path(operation), f"{{{body}}}".encode())
@@ -317,7 +317,7 @@ def _is_page_form(operation: Operation) -> bool:
 def _query_of(operation: Operation) -> tuple[str, ...]:
     if not operation.service.has_database:
         return PAGE_QUERIES.get(operation.path, ()) if operation.method == "GET" else ()
-    return tuple(one.encode_name for one in msgspec.structs.fields(operation.told.query)) if operation.told.query else ()
+    return tuple(one.encode_name for one in msgspec.structs.fields(operation.documented.query)) if operation.documented.query else ()
 
 
 async def unwelcome(scene: Scene, attempts: Iterable[Attempt]) -> list[str]:

@@ -30,7 +30,8 @@ from admitone.auth.tokens import make_key, public_key
 from admitone.config import own_database_url
 from admitone.kit.data.connection import prepare_connection
 from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message, subject
-from admitone.runtime.engines import Engines, free_port
+from admitone.runtime.engines import Engines
+from admitone.runtime.programs import free_port
 from admitone.services import SERVICES
 
 Json = dict[str, Any]

@@ -14,16 +14,10 @@ from uuid import UUID
 
 from support.house import House, Json
 
+from admitone.ops.verify.money import ORDERS_OF
+
 LIVE_INTENTS = ("needs_confirmation", "authorized")
 TAKEN_ONCE = ("captured", "refunded")
-ORDERS_OF = {
-    "created": ("awaiting:payment",),  # While its buyer is at the bank.
-    "failed": ("created", "awaiting:payment", "complete", "cancelled", "refunded"),
-    "completed": ("complete",),
-    "uncollected": ("complete",),
-    "refunded": ("refunded",),
-}
-"""At rest: the states of an order that go with a charge's. None goes with one that is approved and neither taken nor given back."""
 
 
 @dataclass

@@ -26,7 +26,7 @@ from admitone.payments import commands, repository
 from admitone.payments import settlement as processing
 from admitone.payments.handlers import copy_order
 from admitone.payments.model import Charge
-from admitone.payments.processors import test as testgateway
+from admitone.payments.processors import test as test_processor
 from admitone.runtime.engines import Engines
 
 MINUTE = timedelta(minutes=1)
@@ -39,7 +39,7 @@ class Scene:
         self.now = NOON
         self.own: OwnDatabase
         self.books: Database
-        self.processor: testgateway.TestGateway
+        self.processor: test_processor.TestProcessor
 
     async def clock(self, _connection: Connection) -> datetime:
         return self.now
@@ -86,7 +86,7 @@ class Scene:
         """The job goes through its work once; for how many charges that brought no result."""
         async with self.own.db.reading() as tx:
             due = await repository.due(tx, tx.now)
-        done = await asyncio.gather(*(processing.bring_on(self.own.db, self.processor, charge) for charge in due))
+        done = await asyncio.gather(*(processing.reconcile_charge(self.own.db, self.processor, charge) for charge in due))
         return done.count(False)
 
     async def settles_for(self, seconds: int) -> None:
@@ -136,7 +136,7 @@ async def paying(engines: Engines) -> AsyncIterator[Scene]:
     """Payments and its processor, each on a database of its own."""
     scene = Scene()
     async with own_database(engines, "payments", scene.clock) as scene.own, empty_database(engines) as url:
-        await migrate_at(url, TEST_PROCESSOR, testgateway.MIGRATIONS)
+        await migrate_at(url, TEST_PROCESSOR, test_processor.MIGRATIONS)
         async with connected(TEST_PROCESSOR, url) as scene.books:
-            scene.processor = await testgateway.TestGateway.open(scene.books)
+            scene.processor = await test_processor.TestProcessor.open(scene.books)
             yield scene

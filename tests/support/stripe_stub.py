@@ -1,7 +1,7 @@
 """A Stripe to fall over: the few endpoints that payments uses, with the rules that Stripe's documentation states, and books to read.
 
 async with running_stub() as stub:
-    gateway = StripeGateway(stub.settings())
+    processor = StripeProcessor(stub.settings())
     charge = a_charge(payment_token=stub.token("pm_card_visa"))
     stub.faults = [Fault("create", "timeout_after")]
 
@@ -39,7 +39,7 @@ from stripe.params.test_helpers import ConfirmationTokenCreateParams
 
 from admitone.config import Settings
 from admitone.payments.model import Charge
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 SECRET_KEY = "sk_test_StubOfStripe0001"
 WEBHOOK_SECRET = "whsec_StubOfStripe0001"

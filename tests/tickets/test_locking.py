@@ -75,13 +75,13 @@ async def test_an_ordered_ticket_is_locked_and_names_its_order(scene: Scene) -> 
     assert (event.order_id, event.version) == (A, 2)
 
 
-async def test_an_order_created_that_arrives_twice_locks_once(scene: Scene) -> None:
+async def test_an_order_heard_of_twice_locks_once(scene: Scene) -> None:
     await scene.hears(scene.created[A], scene.created[A])
     assert await scene.answers() == [("updated", A)]
     assert (await scene.ticket())["version"] == 2
 
 
-async def test_an_extension_locks_the_ticket_longer_and_is_published_once(scene: Scene) -> None:
+async def test_more_time_for_the_buyer_locks_the_ticket_longer_and_that_is_said_once(scene: Scene) -> None:
     await scene.hears(scene.created[A])
     await scene.it.said()
     for _ in range(2):
@@ -98,7 +98,7 @@ async def test_more_time_that_overtakes_its_creation_locks_as_that_would_have(sc
     assert await scene.answers() == [("updated", A)]
 
 
-async def test_an_extension_at_another_price_is_refused_like_a_creation(scene: Scene) -> None:
+async def test_an_extension_at_another_price_is_refused_like_its_order(scene: Scene) -> None:
     dearer = {"ticket_id": scene.ticket_id, "price_cents": PRICE + 1}
     await scene.hears(order_extended(**dearer), order_created(**dearer), order_extended(**dearer))
     assert await scene.answers() == [("price_changed", A)]

@@ -94,7 +94,7 @@ async def test_a_relisted_ticket_can_be_edited_and_a_sold_one_not(scene: Scene) 
     assert (ticket.title, ticket.price_cents, ticket.version) == ("Balcony", 3000, 5)
 
 
-async def test_a_ticket_withdrawn_before_it_was_sold_is_withdrawn_when_it_is_relisted(scene: Scene) -> None:
+async def test_a_relisted_ticket_that_was_withdrawn_before_its_sale_is_withdrawn(scene: Scene) -> None:
     await scene.it.does(commands.withdraw_ticket, scene.ticket_id, ANN)
     for arrival in every_order(scene.created, scene.completed, scene.relisted):
         async with heard(scene.it, arrival):
@@ -140,6 +140,6 @@ async def test_a_sale_that_overtakes_the_refund_before_it_stands(scene: Scene) -
     assert await scene.is_now() == ("sold", B)
 
 
-async def test_a_cancellation_that_overtakes_an_earlier_refund_leaves_the_ticket_on_sale(scene: Scene) -> None:
+async def test_a_cancellation_that_overtakes_a_refund_leaves_the_ticket_on_sale(scene: Scene) -> None:
     await scene.hears(scene.created, scene.completed, scene.b_cancelled, scene.relisted, scene.b_created)
     assert await scene.is_now() == ("available", None)

@@ -59,9 +59,9 @@ async def test_only_what_is_available_is_found(rehearse: Rehearse) -> None:
         await it.hears(order_created(ticket_id=locked.ticket_id, title="locked", price_cents=900))
         await it.does(commands.withdraw_ticket, withdrawn.ticket_id, ANN)
         assert await found(it, Search()) == ["free"]
-        assert [ticket.status for ticket in await repository.of_seller(it.tx, ANN, 10, None)] == ["available", "withdrawn", "locked"]
-        assert await repository.of_seller(it.tx, BOB, 10, None) == []
-        assert (await repository.of_seller(it.tx, ANN, 10, None))[2].order_id == A
+        assert [ticket.status for ticket in await repository.list_by_seller(it.tx, ANN, 10, None)] == ["available", "withdrawn", "locked"]
+        assert await repository.list_by_seller(it.tx, BOB, 10, None) == []
+        assert (await repository.list_by_seller(it.tx, ANN, 10, None))[2].order_id == A
 
 
 async def test_both_ends_of_a_price_range_belong_to_it(rehearse: Rehearse) -> None:
@@ -90,12 +90,12 @@ async def test_a_search_is_for_just_these_letters(rehearse: Rehearse, q: str, ti
 
 
 @pytest.mark.parametrize("sort", ["newest", "cheapest"])
-@pytest.mark.parametrize("walk", [0, 2, 1000])
+@pytest.mark.parametrize("scan_limit", [0, 2, 1000])
 async def test_a_search_finds_what_there_is_however_it_goes_about_it(
-    rehearse: Rehearse, monkeypatch: pytest.MonkeyPatch, walk: int, sort: Sort
+    rehearse: Rehearse, monkeypatch: pytest.MonkeyPatch, scan_limit: int, sort: Sort
 ) -> None:
-    """By a walk along the list, by an index, or by a short walk first: the same as looking at every ticket."""
-    monkeypatch.setattr(repository, "WALK", walk)
+    """By a scan, by the index, or by a short scan first: the same as looking at every ticket."""
+    monkeypatch.setattr(repository, "SCAN_LIMIT", scan_limit)
     chance = random.Random(1)
     words = ["U2", "Front Row", "ÉTÉ", "東京ドーム", "a", "AA", "%_\\", "🎫🎫", "  ", "ΟΔΟΣ", "Straße"]
     async with rehearse(tickets.service) as it:

@@ -12,9 +12,12 @@ from support.house import House, Person, eventually
 from web.browser import Browser, signed_up, visitor
 from web.watcher import watching
 
+from admitone.config import Settings
 from admitone.kit.http.session import User
-from admitone.web.changes import KEPT, Live
-from admitone.web.streams import SPREAD_MS, Wanted, ask_again, card, own_order, page_of_nobody, page_of_somebody, told
+from admitone.runtime.gateway import gateway
+from admitone.web.api import client_of
+from admitone.web.changes import MAX_CHANGES, LiveChanges
+from admitone.web.streams import RELOAD_SPREAD_MS, ListFilter, anonymous_page, ask_to_reload, card, event_stream, own_order, signed_in_page
 
 
 @asynccontextmanager
@@ -23,7 +26,7 @@ async def ann_bob_and_a_stranger(house: House) -> AsyncIterator[tuple[Browser, B
         yield ann, bob, stranger
 
 
-async def test_an_open_list_receives_new_locked_freed_repriced_and_withdrawn_tickets(house: House) -> None:
+async def test_an_open_list_receives_every_kind_of_change(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger), watching(stranger, "/") as it:
         ticket = await ann.sell("Live in row A", "20")
         heard = await it.hears_of(ticket)
@@ -116,7 +119,7 @@ async def says(browser: Browser, path: str, words: str) -> bool:
     return words in browser.text
 
 
-async def test_a_page_receives_changes_made_between_its_rendering_and_its_stream(house: House) -> None:
+async def test_a_page_is_told_what_happened_between_its_making_and_its_listening(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger):
         ticket = await ann.sell("Live, row E", "20")
         async with watching(stranger, ticket) as it:
@@ -130,7 +133,7 @@ async def test_a_page_receives_changes_made_between_its_rendering_and_its_stream
             await nothing_missed.beat()
         async with watching(stranger, ticket, since="of another process\n\nevent: forged") as unknown:
             again = await unknown.hears()
-            assert (again.event, again.data) == ("again", str(SPREAD_MS))
+            assert (again.event, again.data) == ("again", str(RELOAD_SPREAD_MS))
             assert "forged" not in again.at
 
 
@@ -170,7 +173,7 @@ async def test_while_the_bus_is_frozen_pages_go_on_and_afterwards_all_is_told(ow
             assert "Somebody is paying" in (await it.hears()).data
 
 
-async def test_through_the_gateway_streams_end_with_their_reader_and_survive_a_restart(own_house: House) -> None:
+async def test_streams_through_the_gateway_end_with_their_reader_and_survive_a_restart(own_house: House) -> None:
     await own_house.start_six()
     async with ann_bob_and_a_stranger(own_house) as (ann, bob, stranger):
         ticket = await ann.sell("Row H", "20")
@@ -196,51 +199,51 @@ async def open_streams(house: House, expected: int) -> bool:
     return f"admitone_event_streams {expected}.0" in metrics
 
 
-def live(changes: int = 0) -> Live:
-    found = Live()
-    found.begin()
+def live(changes: int = 0) -> LiveChanges:
+    found = LiveChanges()
+    found.reset()
     for number in range(changes):
-        found.hear(uuid4(), ticket_created(ticket_id=UUID(int=number + 1)))
+        found.record(uuid4(), ticket_created(ticket_id=UUID(int=number + 1)))
     return found
 
 
 async def test_a_slow_reader_is_told_the_latest_of_each_ticket_or_to_ask_again() -> None:
     lately = live()
-    async with aclosing(told(lately, lately.at, lambda change: change.made(card))) as slow:
+    async with aclosing(event_stream(lately, lately.cursor, lambda change: change.rendered(card))) as slow:
         assert b"event: beat" in await anext(slow)
         for version in range(1, 10):
-            lately.hear(uuid4(), ticket_updated(version=version, price_cents=version * 100))
+            lately.record(uuid4(), ticket_updated(version=version, price_cents=version * 100))
         assert b"$9.00" in await anext(slow)
-        for number in range(KEPT + 1):
-            lately.hear(uuid4(), ticket_created(ticket_id=UUID(int=number + 1)))
+        for number in range(MAX_CHANGES + 1):
+            lately.record(uuid4(), ticket_created(ticket_id=UUID(int=number + 1)))
         assert b"event: again" in await anext(slow)
-        lately.hear(uuid4(), ticket_updated(version=10, price_cents=1000))
+        lately.record(uuid4(), ticket_updated(version=10, price_cents=1000))
         assert b"$10.00" in await anext(slow)
 
 
 async def test_a_reader_is_never_ahead_of_what_it_was_told() -> None:
     lately = live()
-    async with aclosing(told(lately, "", lambda change: None)) as reader:
+    async with aclosing(event_stream(lately, "", lambda change: None)) as reader:
         assert b"event: again" in await anext(reader)
-        place = lately.at
-        lately.hear(uuid4(), ticket_created())
+        place = lately.cursor
+        lately.record(uuid4(), ticket_created())
         assert f"id: {place}\n".encode() in await anext(reader)
 
 
 async def test_a_page_that_was_made_before_anything_was_known_asks_as_soon_as_it_is() -> None:
-    lately = Live()
-    async with aclosing(told(lately, "x\nevent: forged", lambda change: None)) as reader:
+    lately = LiveChanges()
+    async with aclosing(event_stream(lately, "x\nevent: forged", lambda change: None)) as reader:
         assert (await anext(reader)).startswith(b"event: beat\nid: \ndata: ")
-        lately.begin()
+        lately.reset()
         assert b"event: again" in await anext(reader)
 
 
-def test_changes_of_an_order_are_pushed_to_its_buyer_only() -> None:
+def test_of_an_order_nobody_hears_but_its_buyer() -> None:
     lately = live()
-    lately.hear(uuid4(), order_created())
-    lately.hear(uuid4(), payment_created())
+    lately.record(uuid4(), order_created())
+    lately.record(uuid4(), payment_created())
     changes = [*lately.changes]
-    assert [own_order(change, user(BOB)) for change in changes] == [None, *(ask_again(change.at) for change in changes[1:])]
+    assert [own_order(change, user(BOB)) for change in changes] == [None, *(ask_to_reload(change.cursor) for change in changes[1:])]
     for other in (user(ANN), None):
         assert [own_order(change, other) for change in changes] == [None] * 3
 
@@ -251,35 +254,60 @@ def user(id: UUID) -> User:
 
 def test_an_older_state_that_comes_later_is_no_change() -> None:
     lately = live()
-    lately.hear(uuid4(), ticket_updated(version=3, order_id=uuid4()))
-    place = lately.at
+    lately.record(uuid4(), ticket_updated(version=3, order_id=uuid4()))
+    place = lately.cursor
     for version in (3, 2, 1):
-        lately.hear(uuid4(), ticket_updated(version=version))
-    assert lately.at == place
+        lately.record(uuid4(), ticket_updated(version=version))
+    assert lately.cursor == place
 
 
 def test_what_is_kept_does_not_grow() -> None:
-    lately = live(changes=3 * KEPT)
-    assert len(lately.changes) == KEPT
-    assert len(lately._versions) <= KEPT
+    lately = live(changes=3 * MAX_CHANGES)
+    assert len(lately.changes) == MAX_CHANGES
+    assert len(lately._versions) <= MAX_CHANGES
 
 
 def test_what_a_page_shows_is_rendered_once_for_all() -> None:
     lately = live(changes=1)
     change = lately.changes[-1]
-    assert change.made(card) is change.made(card)
-    assert change.made(page_of_nobody) != change.made(page_of_somebody)
+    assert change.rendered(card) is change.rendered(card)
+    assert change.rendered(anonymous_page) != change.rendered(signed_in_page)
 
 
 @pytest.mark.parametrize(
     ("wanted", "belongs"),
-    [(Wanted(), True), (Wanted(q=" FRONT "), True), (Wanted(q="back"), False), (Wanted(q="%"), False)],
+    [(ListFilter(), True), (ListFilter(q=" FRONT "), True), (ListFilter(q="back"), False), (ListFilter(q="%"), False)],
     ids=["everything", "letter case", "another word", "no pattern"],
 )
-def test_a_search_finds_live_what_it_finds_otherwise(wanted: Wanted, belongs: bool) -> None:
+def test_a_search_finds_live_what_it_finds_otherwise(wanted: ListFilter, belongs: bool) -> None:
     lately = live()
-    lately.hear(uuid4(), ticket_created(locked_until=datetime.now(UTC)))
+    lately.record(uuid4(), ticket_created(locked_until=datetime.now(UTC)))
     ticket = lately.changes[-1].ticket
     assert ticket is not None
     assert (ticket.id, ticket.user_id) == (TICKET, ANN)
     assert wanted.matches(ticket) is belongs
+
+
+def test_buyers_are_remembered_of_the_latest_orders_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admitone.web.changes.MAX_BUYERS", 3)
+    live = LiveChanges()
+    for _ in range(10):
+        live.record(uuid4(), order_created(order_id=uuid4()))
+    assert len(live._buyers) == 3
+
+
+async def test_the_api_is_asked_directly_whatever_proxy_the_environment_names(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # Nobody listens there.
+    async with client_of(Settings(services_url=house.url), None) as client:
+        assert (await client.get("/api/tickets")).status_code == 200
+    async with gateway(Settings(service_urls={"tickets": house.url})) as dispatcher:
+        assert (await dispatcher.client.get(f"{house.url}/api/tickets")).status_code == 200
+
+
+async def test_a_form_with_too_many_fields_is_refused(house: House) -> None:
+    async with visitor(house.url) as browser:
+        form = {f"field{number}": "x" for number in range(100)}
+        answer = await browser.client.post("/signin", data=form)
+        assert answer.status_code == 400
+        assert "This form can" in answer.text

@@ -65,7 +65,7 @@ async def test_a_buyer_without_a_note_is_told_so_and_a_seller_may_write_it_after
         assert note_in_its_field(ann) == "Meet me at the fountain."
 
 
-async def test_a_note_too_long_is_shown_with_the_other_errors_and_keeps_what_was_typed(house: House) -> None:
+async def test_a_note_that_is_too_long_is_named_and_nothing_typed_is_lost(house: House) -> None:
     async with signed_up(house.url) as ann:
         ticket = await ann.sell("Row C", "10")
         note = "\r\n".join(["y" * 99] * 20)  # 1999 characters: a line end counts once.

@@ -16,7 +16,7 @@ from web.sessions import VERIFIER, token
 from admitone.config import Settings
 from admitone.kit.http.app import litestar_app
 from admitone.web import buying, service
-from admitone.web.changes import Live
+from admitone.web.changes import LiveChanges
 from admitone.web.render import POLICY, STRIPE_JS
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -90,7 +90,7 @@ class House:
         behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test", verify=False)
         self.app = litestar_app(
             service,
-            {"settings": settings, "db": None, "client": behind, "live": Live()},
+            {"settings": settings, "db": None, "client": behind, "live": LiveChanges()},
             VERIFIER,
             secure=settings.secure,
             origins=settings.origins,
@@ -377,7 +377,7 @@ async def test_without_a_key_no_page_has_a_script_but_ours() -> None:
     assert (await house.browser.get(PAGE)).headers["content-security-policy"] == POLICY
 
 
-async def test_the_content_security_policy_allows_stripe_only_where_a_card_is_entered() -> None:
+async def test_the_policy_allows_stripe_only_where_a_card_is_entered() -> None:
     house = House(stripe_key=TEST_KEY)
     for answer in (await house.browser.get(PAGE), await house.browser.post(f"{PAGE}/payment", data={"card": ""})):
         policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
@@ -418,13 +418,13 @@ async def test_stripes_script_is_of_the_release_that_our_sdk_speaks() -> None:
     assert f"https://js.stripe.com/{_ApiVersion.CURRENT_MAJOR}/stripe.js" == STRIPE_JS
 
 
-async def test_an_order_from_an_older_version_can_be_read() -> None:
+async def test_an_order_of_an_older_house_is_read_all_the_same() -> None:
     house = House("complete")
     del house.order["uncollected"]
     assert "your payment is being confirmed" in await house.page()
 
 
-async def test_the_note_is_fetched_only_for_a_paid_order_and_its_failure_is_harmless() -> None:
+async def test_the_page_of_a_paid_order_shows_its_note_or_does_without() -> None:
     for status in ("created", "awaiting:payment", "cancelled", "refunded"):
         house = House(status, paid=status == "refunded")
         assert "From the seller" not in await house.page()

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from admitone.kit.http.amount import money
-from admitone.web.api import Order, OrderedTicket, Refused, Ticket, clock_of
+from admitone.web.answers import Order, OrderedTicket, Ticket
+from admitone.web.api import Refused, clock_of
 from admitone.web.form import errors_by_field, key_of, safe_next
 from admitone.web.wording import REASONS, at_most, free_again_in, order_state, time_left, with_links
 

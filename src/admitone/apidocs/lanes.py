@@ -1,4 +1,4 @@
-"""The events as a picture: a lane down the page for each service, a line across for each event, from who says it to who hears it."""
+"""The events as a diagram: a vertical lane per service, and a line per event from its owner to its consumers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -46,12 +46,12 @@ class Lanes(NamedTuple):
 
 
 def wide(about: Overview) -> Lanes:
-    """With the events' names beside the lanes."""
+    """The diagram with the events' names beside the lanes."""
     return _drawn(about, "wide", width=1000, gutter=190, row=30, label_above=0)
 
 
 def narrow(about: Overview) -> Lanes:
-    """For a telephone: with each event's name above its line."""
+    """The diagram for a phone, with each event's name above its line."""
     return _drawn(about, "narrow", width=360, gutter=0, row=40, label_above=13)
 
 

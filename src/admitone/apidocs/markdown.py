@@ -18,7 +18,7 @@ NAMES = [service.name for service in SERVICES]
 
 
 def listeners(event: type[Event]) -> list[str]:
-    """The services that hear an event, in the order in which the house lists them."""
+    """The services that hear an event, in the order in which services.py lists them."""
     return listeners_in(event, NAMES)
 
 

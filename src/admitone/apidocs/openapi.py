@@ -1,20 +1,20 @@
-"""An OpenAPI document for each service, made from what its routes say of themselves (kit/documented.py) and from their signatures."""
+"""An OpenAPI document for each service, made from its routes' declarations (kit/http/documented.py) and signatures."""
 
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from admitone import __version__
-from admitone.kit.http.amount import Amount
+from admitone.apidocs.schemas import Json, Schemas, _as_text, camel, sentence_of
 from admitone.kit.http.app import SAFE_METHODS
 from admitone.kit.http.documented import HTML, Documented
 from admitone.kit.http.idempotency import HEADER, KeyReused
@@ -31,12 +31,9 @@ from admitone.kit.http.problem import (
 from admitone.kit.http.session import cookie_name
 from admitone.kit.service import Service
 
-Json = dict[str, Any]
-
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 JSON, PROBLEM = "application/json", "application/problem+json"
 EITHER_COOKIE: list[Json] = [{"session": []}, {"secureSession": []}]
-NO_NUL: Json = {"not": {"pattern": "\\u0000"}}
 
 RULES = """
 What all routes have in common:
@@ -51,13 +48,6 @@ What all routes have in common:
 """
 
 
-class FieldError(Struct):
-    """What is wrong, and in which field where it is about one."""
-
-    message: str
-    field: str | UnsetType = UNSET
-
-
 @dataclass(frozen=True)
 class Operation:
     """One method of one path."""
@@ -69,12 +59,12 @@ class Operation:
     handler: HTTPRouteHandler
 
     @property
-    def told(self) -> Documented:
-        """What the route says of itself. Raises LookupError for one that says nothing."""
-        told = self.handler.opt.get("documented")
-        if not isinstance(told, Documented) or not inspect.getdoc(self.function):
+    def documented(self) -> Documented:
+        """The route's declaration. Raises LookupError for a route without one."""
+        declared = self.handler.opt.get("documented")
+        if not isinstance(declared, Documented) or not inspect.getdoc(self.function):
             raise LookupError(f"{self.function.__module__}.{self.function.__name__}: it has no @documented, or no docstring")
-        return told
+        return declared
 
     @property
     def function(self) -> Any:
@@ -85,12 +75,12 @@ class Operation:
         return any(refusal.status == HTTPStatus.UNAUTHORIZED for refusal in self.refusals())
 
     @property
-    def looks_at_session(self) -> bool:
+    def reads_session(self) -> bool:
         return not {"visitor", "user", "verifier"}.isdisjoint(inspect.signature(self.function).parameters)
 
     def refusals(self) -> list[type[Problem]]:
-        """Every no that it has: those it names, and those that follow from what it takes."""
-        told = self.told
+        """All its refusals: those it declares, and those that follow from its parameters."""
+        told = self.documented
         found: list[type[Problem]] = list(told.refuses)
         if "user" in inspect.signature(self.function).parameters:
             found.append(NotSignedIn)
@@ -114,7 +104,7 @@ def is_form(body: Any) -> bool:
 
 
 def operations(service: Service) -> Iterator[Operation]:
-    """All that a service can be asked."""
+    """The operations of a service's routes."""
     routes = [route for route in Router(path=service.prefix, route_handlers=list(service.routes)).routes if isinstance(route, HTTPRoute)]
     for route in sorted(routes, key=lambda route: route.path):
         parameters = {part.name: part.type for part in route.path_components if not isinstance(part, str)}
@@ -128,8 +118,8 @@ def operations(service: Service) -> Iterator[Operation]:
 
 
 def document(service: Service) -> Json:
-    """The whole document of one service. Raises LookupError for a route that says nothing of itself."""
-    schemas = _Schemas()
+    """The OpenAPI document of one service. Raises LookupError for a route without a declaration."""
+    schemas = Schemas()
     paths: dict[str, Json] = {}
     for operation in operations(service):
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
@@ -155,14 +145,14 @@ def document(service: Service) -> Json:
     }
 
 
-def _operation(operation: Operation, schemas: "_Schemas") -> Json:
-    told = operation.told
+def _operation(operation: Operation, schemas: "Schemas") -> Json:
+    told = operation.documented
     summary, _, more = (inspect.getdoc(operation.function) or "").partition("\n\n")
     found: Json = {
         "operationId": camel(operation.function.__name__ + _ending(operation)),
         "tags": [operation.service.name],
         "summary": " ".join(summary.split()),
-        "security": EITHER_COOKIE if operation.needs_session else [{}, *EITHER_COOKIE] if operation.looks_at_session else [],
+        "security": EITHER_COOKIE if operation.needs_session else [{}, *EITHER_COOKIE] if operation.reads_session else [],
         "responses": _answers(operation, schemas) | _refusals(operation, schemas),
     }
     if more:
@@ -180,8 +170,8 @@ def _ending(operation: Operation) -> str:
     return f"_{operation.path.rpartition('/')[2]}" if len(operation.handler.paths) > 1 else ""
 
 
-def _parameters(operation: Operation, schemas: "_Schemas") -> list[Json]:
-    told = operation.told
+def _parameters(operation: Operation, schemas: "Schemas") -> list[Json]:
+    told = operation.documented
     found: list[Json] = [
         {"name": name, "in": "path", "required": True, "schema": schemas.of(kind)} for name, kind in operation.path_parameters.items()
     ]
@@ -201,8 +191,8 @@ def _parameters(operation: Operation, schemas: "_Schemas") -> list[Json]:
     return found
 
 
-def _answers(operation: Operation, schemas: "_Schemas") -> Json:
-    told = operation.told
+def _answers(operation: Operation, schemas: "Schemas") -> Json:
+    told = operation.documented
     found: Json = {}
     for status, body in told.answers.items():
         answer: Json = {"description": HTTPStatus(status).phrase}
@@ -215,13 +205,13 @@ def _answers(operation: Operation, schemas: "_Schemas") -> Json:
     return found
 
 
-def _refusals(operation: Operation, schemas: "_Schemas") -> Json:
+def _refusals(operation: Operation, schemas: "Schemas") -> Json:
     by_status: dict[int, list[type[Problem]]] = {}
     for refusal in operation.refusals():
         by_status.setdefault(refusal.status, []).append(refusal)
     found: Json = {}
     for status, refusals in sorted(by_status.items()):
-        said = [f"{refusal.title()}: {_sentence(refusal)}" for refusal in refusals]
+        said = [f"{refusal.title()}: {sentence_of(refusal)}" for refusal in refusals]
         references = [schemas.refusal(refusal) for refusal in refusals]
         schema = references[0] if len(references) == 1 else {"oneOf": references}
         answer: Json = {"description": "\n\n".join(said), "content": {PROBLEM: {"schema": schema}}}
@@ -231,94 +221,6 @@ def _refusals(operation: Operation, schemas: "_Schemas") -> Json:
             answer["headers"] = {"Retry-After": seconds}
         found[str(status)] = answer
     return found
-
-
-class _Schemas:
-    """The schemas that a document refers to, collected on the way."""
-
-    def __init__(self) -> None:
-        self._named: dict[str, tuple[object, Json]] = {}
-
-    def whole(self) -> Json:
-        return {name: schema for name, (_, schema) in sorted(self._named.items())}
-
-    def of(self, kind: Any) -> Json:
-        """A type's schema, by reference where it is a struct."""
-        (schema,), components = msgspec.json.schema_components([kind], schema_hook=_amount, ref_template="#/components/schemas/{name}")
-        for name, component in components.items():
-            self._keep(name, component, component)
-        return cast("Json", _tidy(schema))
-
-    def form(self, form: type[Struct]) -> Json:
-        """What is sent to us: nothing that is not known, and no text that can't be stored."""
-        reference = self.of(form)
-        schema = self._named[form.__name__][1]
-        schema["additionalProperties"] = False
-        for told in schema["properties"].values():
-            if told.get("type") == "string" and "format" not in told:
-                told.update(NO_NUL)
-        return reference
-
-    def refusal(self, refusal: type[Problem]) -> Json:
-        members = {name: self.of(kind) for name, kind in refusal.member_types.items()}
-        properties = {
-            "type": {"const": refusal.urn()},
-            "title": {"const": refusal.title()},
-            "status": {"const": refusal.status},
-            "detail": {"type": "string", "examples": [_sentence(refusal)]},
-            "errors": {"type": "array", "minItems": 1, "items": self.of(FieldError)},
-            **members,
-        }
-        schema: Json = {"type": "object", "description": _sentence(refusal), "required": list(properties), "properties": properties}
-        if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            properties["correlationId"] = {"type": "string", "format": "uuid", "description": "Under which it is in our log."}
-            schema["required"] = [name for name in properties if name != "correlationId"]
-        return self._keep(refusal.__name__, refusal, schema)
-
-    def _keep(self, name: str, meaning: object, schema: Json) -> Json:
-        """Raises ValueError for a name that stands for something else already."""
-        known = self._named.setdefault(name, (meaning, cast("Json", _tidy(schema))))
-        if known[0] != meaning:
-            raise ValueError(f"two different things are called {name}")
-        return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _amount(kind: type) -> Json:
-    """An amount is a number; as text it is taken, too."""
-    if not issubclass(kind, Amount):
-        raise TypeError(f"{kind} has no schema")
-    number = {"type": "number", "minimum": kind.lowest / 100, "maximum": 999999.99, "multipleOf": 0.01, "examples": [49.9]}
-    return {"description": kind.description, "anyOf": [number, {"type": "string", "pattern": kind.as_text}]}
-
-
-def _as_text(schema: Json) -> Json:
-    """What a query parameter may be: there, null is a parameter that is not given, and an amount is text."""
-    alternatives = [part for part in schema.get("anyOf", ()) if part.get("type") != "null"]
-    if alternatives:
-        rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-        return {**rest, **_as_text(alternatives[-1])}
-    return {**schema, **NO_NUL} if schema.get("type") == "string" and "pattern" not in schema else dict(schema)
-
-
-def _tidy(schema: Any) -> Any:
-    """A copy, in which every pattern means in other languages what it means in Python: their \\Z is the letter."""
-    if isinstance(schema, dict):
-        return {
-            name: value.replace(r"\Z", r"(?!\n)$") if name == "pattern" and isinstance(value, str) else _tidy(value)
-            for name, value in schema.items()
-            if name != "title" or not isinstance(value, str)
-        }
-    return [_tidy(part) for part in schema] if isinstance(schema, list) else schema
-
-
-def camel(name: str) -> str:
-    """order_id -> orderId."""
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
-
-
-def _sentence(refusal: type[Problem]) -> str:
-    return " ".join((refusal.__doc__ or "").split())
 
 
 def _cookie(*, secure: bool, where: str) -> Json:

@@ -1,4 +1,4 @@
-"""What there is to be said about events, read off the code: docstrings, fields, who says what and who does what about it."""
+"""Everything about the events that the documents show, read from the code: docstrings, fields, owners and consumers."""
 
 import ast
 import inspect
@@ -43,7 +43,7 @@ class EventFacts(NamedTuple):
     owner: str
     fields: Sequence[Field]
     listeners: Sequence[Listener]
-    """In the order in which the house lists its services."""
+    """In the order in which services.py lists the services."""
     unheard: str | None
     """Who is going to listen, where nobody does yet."""
     example: dict[str, Any] | None
@@ -62,7 +62,7 @@ class ServiceFacts(NamedTuple):
 class Overview(NamedTuple):
     services: Sequence[ServiceFacts]
     events: Sequence[EventFacts]
-    """Owner by owner, in the order in which the house lists them."""
+    """Owner by owner, in the order in which services.py lists them."""
 
 
 def overview(services: Sequence[Service]) -> Overview:

@@ -1,4 +1,4 @@
-"""The verbs of auth."""
+"""The commands of auth."""
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -9,12 +9,12 @@ from admitone.events import UserCreated
 from admitone.kit.data.db import Tx
 from admitone.kit.http.session import SESSION_SECONDS
 
-MOST_FAILURES = 10
+MAX_FAILURES = 10
 FAILURE_WINDOW = timedelta(minutes=15)
 
 
 async def sign_up(tx: Tx, email: str, password_hash: str, now: datetime) -> Session:
-    """A new user, signed in. Raises EmailTaken."""
+    """Create a user and a session for them. Raises EmailTaken."""
     user = await repository.insert_user(tx, User(user_id=uuid4(), version=1, email=email, password_hash=password_hash, created_at=now))
     if user is None:
         raise EmailTaken
@@ -24,14 +24,14 @@ async def sign_up(tx: Tx, email: str, password_hash: str, now: datetime) -> Sess
 
 async def begin_sign_in(tx: Tx, email: str, now: datetime) -> User | None:
     """Count the try, and find the account if there is one. Raises TooManyTries."""
-    if not await repository.count_try(tx, email, now, now - FAILURE_WINDOW, MOST_FAILURES):
+    if not await repository.count_try(tx, email, now, now - FAILURE_WINDOW, MAX_FAILURES):
         raise TooManyTries
     return await repository.user_by_email(tx, email)
 
 
 async def sign_in(tx: Tx, user: User, now: datetime) -> Session:
-    """The password was right: the tries are forgotten, a session begins."""
-    await repository.forget_tries(tx, user.email)
+    """Clear the failed tries and open a session, after the password was right."""
+    await repository.clear_tries(tx, user.email)
     return await open_session(tx, user, now)
 
 
@@ -42,7 +42,7 @@ async def open_session(tx: Tx, user: User, now: datetime) -> Session:
 
 
 async def refresh(tx: Tx, session_id: UUID, now: datetime) -> Session:
-    """The session, while it lives. Raises SessionOver."""
+    """The session, with its user as they are today. Raises SessionOver when it has ended."""
     session = await repository.live_session(tx, session_id, now)
     if session is None:
         raise SessionOver

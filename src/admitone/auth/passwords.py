@@ -16,7 +16,7 @@ async def hash_password(password: str) -> str:
 
 
 async def is_right(password: str, password_hash: str | None) -> bool:
-    """Whether this is the password; for an account that is not there it takes as long to say no."""
+    """Whether the password is right. For an unknown account the check takes as long."""
     async with _at_once:
         return await asyncio.to_thread(_verify, password, password_hash or NOBODYS_HASH) and password_hash is not None
 

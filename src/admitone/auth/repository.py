@@ -54,8 +54,8 @@ async def end_session(tx: Tx, session_id: UUID, now: datetime) -> None:
     await tx.run("UPDATE sessions SET ended_at = $2 WHERE session_id = $1 AND ended_at IS NULL", session_id, now)
 
 
-async def count_try(tx: Tx, account: str, now: datetime, since: datetime, most: int) -> bool:
-    """Count a try before it is made, so that a thousand at once are no way round; False when there were too many."""
+async def count_try(tx: Tx, account: str, now: datetime, since: datetime, max_tries: int) -> bool:
+    """Count a try before the password is checked, so that parallel tries can't exceed the limit. False when there were too many."""
     await tx.run("SELECT pg_advisory_xact_lock(hashtextextended(lower($1), 0))", account)
     return bool(
         await tx.run(
@@ -67,10 +67,10 @@ async def count_try(tx: Tx, account: str, now: datetime, since: datetime, most: 
             account,
             now,
             since,
-            most,
+            max_tries,
         )
     )
 
 
-async def forget_tries(tx: Tx, account: str) -> None:
+async def clear_tries(tx: Tx, account: str) -> None:
     await tx.run("DELETE FROM failed_signins WHERE account = lower($1)", account)

@@ -23,7 +23,7 @@ class Signer:
 
     @classmethod
     def of(cls, settings: Settings) -> "Signer":
-        """Raises WrongSettings where there is no usable key."""
+        """A signer with the key file of the settings. Raises WrongSettings without a usable key."""
         if settings.signing_key_file is None:
             raise WrongSettings("auth has no key to sign with: set ADMITONE_SIGNING_KEY_FILE (`admitone keygen FILE` makes one).")
         return cls(read_key(settings.signing_key_file))
@@ -44,7 +44,7 @@ class Signer:
 
 
 def read_key(file: Path) -> Ed25519PrivateKey:
-    """Raises WrongSettings for a file that holds no Ed25519 key."""
+    """Read a private key. Raises WrongSettings for a file without an Ed25519 key."""
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:

@@ -30,7 +30,7 @@ def doctor(as_json: bool) -> None:
     settings = load_settings()
     with sentences_for_errors():
         lines = run(examine(settings))
-        click.echo(render.as_json(lines) if as_json else "\n".join(render.tell(lines)))
+        click.echo(render.as_json(lines) if as_json else "\n".join(render.format_lines(lines)))
         sys.exit(1 if render.worst(lines) == "bad" else 0)
 
 
@@ -50,7 +50,7 @@ def verify(wait: float, published: bool, as_json: bool) -> None:
     with sentences_for_errors():
         with verification.progress(sys.stderr) as note:
             report = run(verification.verify(settings, wait_seconds=wait, published_as=command, say=say, note=note))
-        print_out(verification.as_json(report) if as_json else "\n".join(verification.tell(report)))
+        print_out(verification.as_json(report) if as_json else "\n".join(verification.format_report(report)))
         if published:
             say("Not published: it is not at rest." if report.exit_code == 2 else "Published: see /proof.")
         sys.exit(report.exit_code)

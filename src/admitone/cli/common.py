@@ -22,13 +22,14 @@ from admitone.kit.http.problem import Problem
 from admitone.ops import dead_letters
 from admitone.ops import journey as journeys
 from admitone.ops.demo.people import NoDemo
-from admitone.ops.tail import BusUnreachable, WrongPattern
-from admitone.runtime.data_folder import EngineTrouble
+from admitone.ops.reach import BusUnreachable
+from admitone.ops.tail import WrongPattern
+from admitone.runtime.data_folder import EngineError
 from admitone.runtime.privileges import NoAccount
 
 Result = TypeVar("Result")
-EXPECTED = (WrongSettings, EngineTrouble, NoAccount, DataTooOld, MigrationEdited, BusClosed, BusUnreachable, WrongPattern,
-            journeys.NotToBeFound, dead_letters.UnknownLetter, Problem, NoDemo)  # fmt: skip
+EXPECTED = (WrongSettings, EngineError, NoAccount, DataTooOld, MigrationEdited, BusClosed, BusUnreachable, WrongPattern,
+            journeys.NotToBeFound, dead_letters.UnknownDeadLetter, Problem, NoDemo)  # fmt: skip
 """What a person can mend: said in one sentence, without a trace."""
 
 

@@ -12,7 +12,7 @@ from admitone.apidocs.overview import overview
 from admitone.cli.common import fail, load_settings, print_out, run, say, sentences_for_errors, until_interrupted
 from admitone.config import WrongSettings
 from admitone.ops import dead_letters
-from admitone.ops.tail import heard, pattern_of
+from admitone.ops.tail import follow_stream, pattern_of
 from admitone.runtime.data_folder import settings_of_run
 from admitone.services import SERVICES, named
 
@@ -47,9 +47,9 @@ def events(
             url = settings.nats_url or settings_of_run(settings).nats_url
             if url is None:
                 raise WrongSettings("there is no event bus to follow: set NATS_URL.")
-            async with contextlib.aclosing(heard(url, pattern, from_beginning, say)) as messages:
+            async with contextlib.aclosing(follow_stream(url, pattern, from_beginning, say)) as messages:
                 async for message in messages:
-                    if (service and message.owner != service) or (wanted and not message.speaks_of(wanted)):
+                    if (service and message.owner != service) or (wanted and not message.mentions(wanted)):
                         continue
                     if not print_out(message.json() if as_json else message.line(coloured), coloured):
                         return

@@ -6,6 +6,7 @@ import click
 
 from admitone.cli.common import checked_reason, load_settings, order_id_of, run, sentences_for_errors
 from admitone.ops import payments
+from admitone.ops.format import amount
 from admitone.payments.model import Charge
 from admitone.runtime.data_folder import settings_of_run
 
@@ -41,11 +42,10 @@ def refund(order_id: str, reason: str, relist: bool) -> None:
         if charge.status == "refunded" and charge.stripe_refund_id is None:
             click.echo("The sale is undone. The payment was never collected, so there was nothing to give back.")
         elif charge.status == "refunded":
-            click.echo(f"Refunded: {charge.amount_cents / 100:.2f} {charge.currency} ({charge.stripe_refund_id}).")
+            click.echo(f"Refunded: {amount(charge.amount_cents, charge.currency)} ({charge.stripe_refund_id}).")
         else:
-            click.echo(
-                f"Written down, but not made yet ({charge.last_error or 'payments is not running, or busy'}); it is made as soon as possible."
-            )
+            why = charge.last_error or "payments is not running, or busy"
+            click.echo(f"Recorded, but not made yet ({why}); it is made as soon as possible.")
         if charge.relist != relist:
             click.echo(f"It was asked for before: the ticket {'goes on sale again' if charge.relist else 'stays sold'}.")
 

@@ -5,9 +5,9 @@ publishes: ExpirationComplete
 listens to: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted
 """
 
-from admitone.expiration.figures import FIGURES
+from admitone.expiration.gauges import GAUGES
 from admitone.expiration.handlers import handlers
 from admitone.expiration.jobs import ring_timers
 from admitone.kit.service import Service
 
-service = Service(name="expiration", handlers=handlers, jobs=(ring_timers,), figures=FIGURES)
+service = Service(name="expiration", handlers=handlers, jobs=(ring_timers,), gauges=GAUGES)

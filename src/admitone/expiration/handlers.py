@@ -1,4 +1,4 @@
-"""What expiration does about orders."""
+"""Event handlers of expiration."""
 
 from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderExtended, OrderReserved
 from admitone.expiration import commands

@@ -1,12 +1,12 @@
-"""What expiration does by itself."""
+"""Background jobs of expiration."""
 
 import asyncio
 
 from admitone.config import Settings
 from admitone.expiration import commands, repository
-from admitone.kit.data.db import TRANSIENT, Database, happened
+from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
 
-LONGEST_SLEEP_SECONDS = 1.0
+MAX_SLEEP_SECONDS = 1.0
 
 
 async def ring_timers(db: Database, _settings: Settings) -> None:
@@ -16,7 +16,7 @@ async def ring_timers(db: Database, _settings: Settings) -> None:
         try:
             wait = await ring_or_wait(db)
             if wait is None or wait > 0:
-                await happened(committed, LONGEST_SLEEP_SECONDS if wait is None else min(wait, LONGEST_SLEEP_SECONDS))
+                await wait_for_signal(committed, MAX_SLEEP_SECONDS if wait is None else min(wait, MAX_SLEEP_SECONDS))
         except TRANSIENT:
             await asyncio.sleep(0.5)
 

@@ -17,7 +17,7 @@ class Timer(Struct, frozen=True, kw_only=True):
 
 
 async def set_timer(tx: Tx, order_id: UUID, version: int, due: datetime | None, correlation_id: UUID) -> None:
-    """Set, move or forget a timer as an order's event says, if that is newer than what is known."""
+    """Set, move or clear the timer of an order, if the event's version is newer than the stored one."""
     await tx.run(
         """
         INSERT INTO timers AS timer (order_id, version, due, correlation_id) VALUES ($1, $2, $3, $4)
@@ -33,7 +33,7 @@ async def set_timer(tx: Tx, order_id: UUID, version: int, due: datetime | None, 
 
 
 async def ring(tx: Tx, now: datetime) -> list[Timer]:
-    """Up to 500 timers that are due, each marked as rung; those that another process has in hand are left to it."""
+    """Mark up to 500 due timers as rung, and return them. Those that another process has locked are skipped."""
     return await tx.all(
         Timer,
         """
@@ -47,7 +47,7 @@ async def ring(tx: Tx, now: datetime) -> list[Timer]:
     )
 
 
-async def waiting_since(tx: Tx, before: datetime) -> int:
+async def count_overdue(tx: Tx, before: datetime) -> int:
     """How many timers were due before then and have not rung."""
     count: int = await tx.value("SELECT count(*) FROM timers WHERE due < $1 AND rung_at IS NULL", before)
     return count

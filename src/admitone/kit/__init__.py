@@ -1,27 +1,30 @@
-"""What every service stands on, read once and then forgotten. It knows none of the services.
+"""What every service is built on. It knows none of the services.
 
-event        what an event is; the catalogue of who owns and who hears it
+event        what an event is; the catalogue with the owner and the consumers of each
 service      what a service is
-db           one transaction, which can also say what happened (outbox)
-migrations   numbered SQL files, applied once
-connection   one connection to PostgreSQL
-bus          one service's connection to the stream
-relay        outbox -> stream, and the stream's repair
-pulling      what the stream has, a batch at a time
-handling     one event in one transaction, once
-consumer     stream -> inbox -> handlers, or parked
-problem      a refusal: a class, a status, a sentence
-form         one request body, every wrong field named at once
-paging       a long list, a page at a time
-idempotency  the same key, the same answer, one effect
-session      the signed cookie
-web          a Litestar app out of a service's routes
-documented   what a route takes and gives, said next to it
-config       the environment, read once
-metrics      what is counted as it happens
-figures      how a service stands: what waits in its database and on the bus
-exposition   /metrics, out of both
-log          lines that carry the correlation id
-clock        the one clock of a service: its database's
-testing      rehearsals: a service hears, does, and we look at what it said
+testing      rehearsals: a service handles events and commands, and the test reads what it published
+
+data/        clock: the database's clock, which is the service's
+             connection: settings of a connection to PostgreSQL
+             db: a pool, and transactions that also write the outbox
+             migrations: numbered SQL files, each applied once
+delivery/    bus: one service's connection to the stream
+             relay: publishes the outbox, and repairs the stream
+             pull: batches of messages from the stream
+             inbox: handles one event once, in one transaction
+             consumer: stream -> inbox -> handlers, with retries and dead letters
+             feed: an ephemeral consumer, for every process of its own
+http/        app: a Litestar app from a service's routes
+             asgi: correlation ids, path prefixes, whole answers
+             documented: what a route takes and answers, for the OpenAPI documents
+             form: reads a request body, and names every wrong field at once
+             amount: amounts of money
+             paging: lists in pages, by cursors
+             idempotency: one effect and one answer per Idempotency-Key
+             problem: a refusal as a class with a status and a sentence
+             session: the signed session cookie
+observe/     log: log lines with the correlation id
+             metrics: counters and histograms
+             gauges: values that are read at each scrape
+             exposition: /metrics, from both
 """

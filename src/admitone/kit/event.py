@@ -1,4 +1,4 @@
-"""What an event is, and the catalogue of who owns each and who hears it."""
+"""What an event is, and the catalogue with the owner and the consumers of each."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -11,7 +11,7 @@ import msgspec
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A fact in the past tense. It carries its aggregate's whole state and version, never a command.
 
-    A new field needs a default, so that yesterday's events can still be read; a changed meaning is a new event.
+    A new field needs a default, so that older events can still be read. A changed meaning is a new event.
     """
 
 
@@ -37,11 +37,11 @@ EventType = TypeVar("EventType", bound=type[Event])
 CATALOGUE: dict[str, type[Event]] = {}
 OWNERS: dict[type[Event], str] = {}
 LISTENERS: dict[type[Event], dict[str, Callable[..., Any]]] = {}
-"""Per event, the services that hear it, each with the handler that does."""
+"""Per event, the services that consume it, each with its handler."""
 
 
 def published_by(owner: str) -> Callable[[EventType], EventType]:
-    """Enter an event into the catalogue under the only service that may say it."""
+    """Register an event under its owner, the only service that may publish it."""
 
     def enter(event: EventType) -> EventType:
         if event.__name__ in CATALOGUE:
@@ -55,7 +55,7 @@ def published_by(owner: str) -> Callable[[EventType], EventType]:
 
 
 def subject(event: type[Event]) -> str:
-    """Where an event travels: events.<owner>.<Event>."""
+    """The subject of an event on the bus: events.<owner>.<Event>."""
     return f"events.{OWNERS[event]}.{event.__name__}"
 
 

@@ -1,4 +1,4 @@
-"""What a service is: a name, its tables, its routes, what it hears and what it does by itself."""
+"""What a service is: a name, tables, routes, event handlers and background jobs."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from admitone.kit.data.db import Database, Tx
 from admitone.kit.event import LISTENERS, Event
-from admitone.kit.observe.gauges import Figure
+from admitone.kit.observe.gauges import Gauge
 
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
@@ -16,14 +16,14 @@ JobType = TypeVar("JobType", bound=Job)
 
 
 class Handlers:
-    """What one service does about what happened elsewhere, one handler per event."""
+    """The event handlers of one service, one per event."""
 
     def __init__(self, service: str) -> None:
         self.service = service
         self.by_event: dict[type[Event], Handler] = {}
 
     def on(self, *events: type[Event]) -> Callable[[HandlerType], HandlerType]:
-        """Returning from the handler means done; raising means try again; nothing else is to be known here."""
+        """Register a handler. Returning from it means done; raising means retry."""
 
         def register(handler: HandlerType) -> HandlerType:
             for event in events:
@@ -36,8 +36,8 @@ class Handlers:
         return register
 
 
-def each_process_hears(service: str, *events: type[Event]) -> Callable[[JobType], JobType]:
-    """Put it on the map that this job follows these events in every process of its service (kit/feed.py); its docstring says why."""
+def ephemeral_listener(service: str, *events: type[Event]) -> Callable[[JobType], JobType]:
+    """Enter a job in the event map: every process of its service consumes these events by delivery/feed.py. Its docstring says why."""
 
     def register(job: JobType) -> JobType:
         for event in events:
@@ -48,7 +48,7 @@ def each_process_hears(service: str, *events: type[Event]) -> Callable[[JobType]
 
 
 class TooEarly(Exception):
-    """Raised by a handler for an event whose time has not come; it is taken again then, and never parked."""
+    """Raised by a handler for an event whose time has not come. It is delivered again after `seconds`, and never parked."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"again in {seconds:.1f} s")
@@ -57,21 +57,21 @@ class TooEarly(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """One room of the house. Its name is its package, database, role, durable consumer and log field."""
+    """One service. Its name is also that of its package, database, role, durable consumer and log field."""
 
     name: str
     prefix: str = "/"
-    """The paths that are its own."""
+    """The path prefix of its routes."""
     routes: Sequence[Any] = ()
     handlers: Handlers | None = None
     jobs: Sequence[Job] = ()
     provides: Mapping[str, Callable[[Any, Database | None], Any]] = field(default_factory=dict)
-    """What its routes may ask for by name, besides `db`, `settings`, `user` and `visitor`; its jobs are given it, too.
+    """Dependencies of its routes and jobs by name, besides `db`, `settings`, `user` and `visitor`.
 
     Each is made once. An async context manager is entered for as long as the service runs.
     """
-    figures: Sequence[Figure] = ()
-    """What is to be seen of it at /metrics and by `admitone doctor`, besides what is to be seen of every service."""
+    gauges: Sequence[Gauge] = ()
+    """Its own gauges at /metrics and in `admitone doctor`, besides those of every service."""
     has_database: bool = True
     exception_handlers: Mapping[type[Exception], Callable[..., Any]] = field(default_factory=dict)
-    """How refusals look where they are not problem+json."""
+    """For errors that are not answered as problem+json."""

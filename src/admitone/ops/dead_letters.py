@@ -1,32 +1,30 @@
-"""The desk for dead letters: what the services could not handle, to be looked at, handled again, or dropped with a reason."""
+"""Dead letters: what the services could not handle, to be looked at, replayed, or dropped with a reason."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from admitone.config import Settings
-from admitone.kit.data.db import TRANSIENT, Database, connected
-from admitone.kit.delivery.inbox import Unreadable, handle, note, told
+from admitone.kit.data.db import TRANSIENT, Database
+from admitone.kit.delivery.inbox import Unreadable, format_error, handle, record_handled
 from admitone.kit.event import Message
 from admitone.kit.observe.log import printable
 from admitone.kit.service import Handlers, TooEarly
+from admitone.ops.format import first_line, moment
+from admitone.ops.reach import Databases, describe_error, open_databases
 from admitone.services import SERVICES
 
 HANDLERS = {service.name: service.handlers or Handlers(service.name) for service in SERVICES if service.has_database}
-SHORTEST_ID = 8
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+MIN_ID_LENGTH = 8
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """What one service could not handle. The same event may have been parked by several."""
 
     service: str
@@ -40,94 +38,54 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     dropped_at: datetime | None = None
 
 
-class UnknownLetter(Exception):
+class UnknownDeadLetter(Exception):
     """Nothing of that id is parked, or more than one."""
 
 
-@dataclass
-class Desk:
-    """The services' databases; `troubles` says why there is none."""
-
-    databases: dict[str, Database]
-    troubles: dict[str, str]
-
-
 @asynccontextmanager
-async def at_desk(settings: Settings, service: str | None = None) -> AsyncIterator[Desk]:
-    """At the databases of all services, or of that one. Raises UnknownLetter for a service that hears nothing."""
+async def open_dead_letters(settings: Settings, service: str | None = None) -> AsyncIterator[Databases]:
+    """The databases of all services, or of that one. Raises UnknownDeadLetter for a service without a database."""
     if service is not None and service not in HANDLERS:
-        raise UnknownLetter(f"There is no service named {printable(service)!r} with a database; there are {', '.join(HANDLERS)}.")
-    async with AsyncExitStack() as stack:
-        opened = Desk({}, {})
-
-        async def open_one(name: str) -> None:
-            try:
-                opened.databases[name] = await stack.enter_async_context(connected(name, settings.database_url_of(name)))
-            except AWAY as error:
-                opened.troubles[name] = _why(error)
-
-        await asyncio.gather(*(open_one(name) for name in ([service] if service else HANDLERS)))
-        yield opened
+        raise UnknownDeadLetter(f"There is no service named {printable(service)!r} with a database; there are {', '.join(HANDLERS)}.")
+    async with open_databases(settings, [service] if service else list(HANDLERS)) as databases:
+        yield databases
 
 
-async def letters(opened: Desk, id_begins: str = "", dropped: bool = False) -> list[Letter]:
-    """What is parked (or was dropped), by service and time. A database that gives no answer is added to the troubles."""
+async def find(databases: Databases, id_begins: str = "", dropped: bool = False) -> list[DeadLetter]:
+    """What is parked (or was dropped), by service and time."""
     table = "dropped" if dropped else "parked"
     columns = ["event_id", "event", "error", "tries", "parked_at", *(["reason", "dropped_at"] if dropped else [])]
-
-    async def ask(name: str, db: Database) -> list[Letter]:
-        try:
-            async with db.reading() as tx:
-                rows = await tx.connection.fetch(
-                    f"SELECT {', '.join(columns)} FROM {table} WHERE event_id::text LIKE $1 || '%' ORDER BY {columns[-1]}", id_begins
-                )
-        except asyncpg.UndefinedTableError:
-            opened.troubles[name] = "it is of an older version, and `admitone migrate` brings it up to date"
-        except AWAY as error:
-            opened.troubles[name] = _why(error)
-        else:
-            return [Letter(service=name, **row) for row in rows]
-        return []
-
-    found = await asyncio.gather(*(ask(name, opened.databases[name]) for name in HANDLERS if name in opened.databases))
-    return [letter for of_one in found for letter in of_one]
+    found = await databases.rows_of_all(
+        f"SELECT {', '.join(columns)} FROM {table} WHERE event_id::text LIKE $1 || '%' ORDER BY {columns[-1]}", id_begins
+    )
+    return [DeadLetter(service=service, **row) for service, row in found]
 
 
-def trouble_of(opened: Desk) -> str:
-    """The databases that could not be looked into, in one sentence; nothing where all could."""
-    if not opened.troubles:
-        return ""
-    several = "s" if len(opened.troubles) > 1 else ""
-    return f"The database{several} of {', '.join(opened.troubles)} can't be used: {'; '.join(dict.fromkeys(opened.troubles.values()))}."
-
-
-def _why(error: BaseException) -> str:
-    return "no answer" if isinstance(error, TimeoutError) else str(error) or repr(error)
-
-
-async def of_event(opened: Desk, id_begins: str, or_dropped: bool = False) -> list[Letter]:
-    """The letters of the only event that an id, or its beginning, means. Raises UnknownLetter;
-    none is returned where no database could be looked into.
+async def of_event(databases: Databases, id_begins: str, or_dropped: bool = False) -> list[DeadLetter]:
+    """The dead letters of the only event that an id, or its beginning, means. Raises UnknownDeadLetter;
+    none is returned where no database could be asked.
     """
-    found = await letters(opened, id_begins) + (await letters(opened, id_begins, dropped=True) if or_dropped else [])
+    found = await find(databases, id_begins) + (await find(databases, id_begins, dropped=True) if or_dropped else [])
     ids = list(dict.fromkeys(letter.event_id for letter in found))
-    if not ids and opened.databases.keys() - opened.troubles.keys():
-        raise UnknownLetter(f"Nothing is parked under {id_begins}{' elsewhere' if opened.troubles else ''}.")
+    if not ids and len(databases.unreachable) < len(databases.services):
+        raise UnknownDeadLetter(f"Nothing is parked under {id_begins}{' elsewhere' if databases.unreachable else ''}.")
     if len(ids) > 1:
-        raise UnknownLetter(f"{id_begins} is the beginning of {len(ids)} ids: {', '.join(map(str, ids[:5]))}{' ...' if ids[5:] else ''}.")
+        raise UnknownDeadLetter(
+            f"{id_begins} is the beginning of {len(ids)} ids: {', '.join(map(str, ids[:5]))}{' ...' if ids[5:] else ''}."
+        )
     return found
 
 
 def beginning_of_id(text: str) -> str:
-    """An event id, or as much of it as one has. Raises UnknownLetter for what no id begins with."""
+    """An event id, or as much of it as one has. Raises UnknownDeadLetter for what no id begins with."""
     if not re.fullmatch(r"[0-9a-f-]{1,36}", text.lower()):
-        raise UnknownLetter(
+        raise UnknownDeadLetter(
             f"{printable(text)!r} is no id, nor the beginning of one; an id looks like 7f0c1c9e-5a54-4c39-8d53-0c7b2c1d3e4f."
         )
     return text.lower()
 
 
-async def replay(db: Database, letter: Letter) -> tuple[bool, str]:
+async def replay(db: Database, letter: DeadLetter) -> tuple[bool, str]:
     """Handle it once more, as the consumer would, in one transaction. Says whether it is parked no more, and what happened."""
     try:
         async with db.transaction() as tx:
@@ -138,23 +96,23 @@ async def replay(db: Database, letter: Letter) -> tuple[bool, str]:
             await tx.run("DELETE FROM parked WHERE event_id = $1", letter.event_id)
     except TooEarly as early:
         at = tx.now + timedelta(seconds=early.seconds)
-        return False, f"comes too early and stays parked; its time is {at:%Y-%m-%d %H:%M:%S} UTC, in {early.seconds:.0f} s"
+        return False, f"comes too early and stays parked; its time is {moment(at)} UTC, in {early.seconds:.0f} s"
     except TRANSIENT as error:
-        return False, f"could not be tried just now and stays parked: {printable(_first_line(_why(error)))}"
+        return False, f"could not be tried just now and stays parked: {printable(describe_error(error))}"
     except Exception as error:
         with suppress(*TRANSIENT):
             await _failed_again(db, letter.event_id, error)
         what = "can't be read" if isinstance(error, Unreadable) else "has failed again"
-        return False, f"{what} and stays parked: {printable(_first_line(told(error)))}"
+        return False, f"{what} and stays parked: {printable(first_line(format_error(error)))}"
     return True, "is handled" if handled_now else "was handled before; it is parked no more"
 
 
 async def _failed_again(db: Database, event_id: UUID, error: Exception) -> None:
     async with db.transaction() as tx:
-        await tx.run("UPDATE parked SET error = $2, tries = tries + 1 WHERE event_id = $1", event_id, told(error))
+        await tx.run("UPDATE parked SET error = $2, tries = tries + 1 WHERE event_id = $1", event_id, format_error(error))
 
 
-async def drop(db: Database, letter: Letter, reason: str) -> bool:
+async def drop(db: Database, letter: DeadLetter, reason: str) -> bool:
     """Decide that it is never handled, here; False when it is not parked any more. The letter is kept with the reason."""
     async with db.transaction() as tx:
         message = await tx.value(
@@ -171,16 +129,16 @@ async def drop(db: Database, letter: Letter, reason: str) -> bool:
         )
         envelope = _envelope(message) if message is not None else None
         if envelope is not None:
-            await note(envelope, tx)  # So that it is not handled either when the stream brings it once more.
+            await record_handled(envelope, tx)  # So that it is not handled either when the stream brings it once more.
     return message is not None
 
 
-def named(letter: Letter) -> str:
+def title(letter: DeadLetter) -> str:
     """Which one, in the sentence that says what became of it."""
     return printable(f"{letter.service}: {letter.event} {letter.event_id}")
 
 
-def rows(found: Sequence[Letter]) -> list[str]:
+def format_rows(found: Sequence[DeadLetter]) -> list[str]:
     """A line for each."""
     shown = _shortest({letter.event_id for letter in found})
     width = max((len(letter.event) for letter in found), default=0)
@@ -188,24 +146,23 @@ def rows(found: Sequence[Letter]) -> list[str]:
     for letter in found:
         line = f"{letter.service:<10}  {letter.event:<{width}}  {shown[letter.event_id]}  "
         if letter.dropped_at is not None:
-            line += f"dropped {letter.dropped_at:%Y-%m-%d %H:%M:%S}  {letter.reason}"
+            line += f"dropped {moment(letter.dropped_at)}  {letter.reason}"
         else:
-            line += f"since {letter.parked_at:%Y-%m-%d %H:%M:%S}  {_tries(letter.tries)}  {_first_line(letter.error)}"
+            line += f"since {moment(letter.parked_at)}  {_tries(letter.tries)}  {first_line(letter.error)}"
         lines.append(printable(line))
     return lines
 
 
-async def whole(opened: Desk, letter: Letter) -> list[str]:
+async def format_whole(databases: Databases, letter: DeadLetter) -> list[str]:
     """Everything about one: where, since when, why, and what is in it."""
     table = "parked" if letter.dropped_at is None else "dropped"
-    async with opened.databases[letter.service].reading() as tx:
-        message: bytes | None = await tx.value(f"SELECT message FROM {table} WHERE event_id = $1", letter.event_id)
+    messages = await databases.rows(letter.service, f"SELECT message FROM {table} WHERE event_id = $1", letter.event_id)
     lines = [f"{letter.service}  {letter.event}  {letter.event_id}"]
-    lines += [f"parked since {letter.parked_at:%Y-%m-%d %H:%M:%S} UTC, after {_tries(letter.tries)}"]
+    lines += [f"parked since {moment(letter.parked_at)} UTC, after {_tries(letter.tries)}"]
     if letter.dropped_at is not None:
-        lines += [f"dropped at {letter.dropped_at:%Y-%m-%d %H:%M:%S} UTC: {letter.reason}"]
+        lines += [f"dropped at {moment(letter.dropped_at)} UTC: {letter.reason}"]
     lines += ["", "error", *_indented(letter.error), ""]
-    return [printable(line) for line in lines] + _content(message or b"")
+    return [printable(line) for line in lines] + _content(messages[0]["message"] if messages else b"")
 
 
 def _content(message: bytes) -> list[str]:
@@ -240,7 +197,7 @@ def _shortest(ids: Iterable[UUID]) -> dict[UUID, str]:
     texts = sorted(map(str, ids))
     shown = {}
     for before, text, after in zip(["", *texts], texts, [*texts[1:], ""], strict=False):
-        shown[UUID(text)] = text[: max(SHORTEST_ID, _shared(before, text) + 1, _shared(text, after) + 1)]
+        shown[UUID(text)] = text[: max(MIN_ID_LENGTH, _shared(before, text) + 1, _shared(text, after) + 1)]
     return shown
 
 
@@ -250,8 +207,3 @@ def _shared(one: str, other: str) -> int:
 
 def _tries(number: int) -> str:
     return "1 try" if number == 1 else f"{number} tries"
-
-
-def _first_line(text: str) -> str:
-    """An error's sentence."""
-    return text.split("\n", 1)[0][:200]

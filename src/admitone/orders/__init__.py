@@ -7,10 +7,10 @@ listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete
 """
 
 from admitone.kit.service import Service
-from admitone.orders.figures import FIGURES
+from admitone.orders.gauges import GAUGES
 from admitone.orders.handlers import handlers
-from admitone.orders.jobs import sweep_overdue_orders, write_down_refusals
-from admitone.orders.refusals import Tally
+from admitone.orders.jobs import store_refusals, sweep_overdue_orders
+from admitone.orders.refusals import RefusalCounter
 from admitone.orders.routes import ROUTES
 
 service = Service(
@@ -18,7 +18,7 @@ service = Service(
     prefix="/api/orders",
     routes=ROUTES,
     handlers=handlers,
-    jobs=(sweep_overdue_orders, write_down_refusals),
-    figures=FIGURES,
-    provides={"tally": lambda _settings, _db: Tally()},
+    jobs=(sweep_overdue_orders, store_refusals),
+    gauges=GAUGES,
+    provides={"refusals": lambda _settings, _db: RefusalCounter()},
 )

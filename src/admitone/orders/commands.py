@@ -1,4 +1,4 @@
-"""The verbs of orders. Whatever happens first to an open order wins: each verb is one guarded change of its status."""
+"""The commands of orders. Each changes the status by one guarded UPDATE, so the first change of an open order wins."""
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -21,11 +21,11 @@ from admitone.events import (
     TicketEvent,
 )
 from admitone.kit.data.db import Tx
-from admitone.kit.observe.log import correlation, going_back_to
+from admitone.kit.observe.log import correlation, correlation_scope
 from admitone.kit.service import TooEarly
 from admitone.orders import repository
 from admitone.orders.model import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     AnotherPrice,
     NotConfirmedYet,
     Order,
@@ -40,7 +40,7 @@ from admitone.orders.model import (
     TooManyOpenOrders,
 )
 
-MORE_TIME = timedelta(minutes=5)
+EXTENSION = timedelta(minutes=5)
 
 
 async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings, now: datetime) -> Order:
@@ -48,11 +48,11 @@ async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents:
 
     Raises TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice or TooManyOpenOrders.
     """
-    await repository.one_at_a_time(tx, user_id)
+    await repository.serialize_user(tx, user_id)
     expires_at = now + timedelta(seconds=settings.order_window_seconds)
     cancel_at = expires_at + timedelta(seconds=settings.settle_seconds)
     while True:
-        order = await repository.reserve(
+        order = await repository.insert_order(
             tx,
             uuid4(),
             user_id,
@@ -70,11 +70,11 @@ async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents:
         refusal = await _why_not(tx, user_id, ticket_id, seen_price_cents, settings.max_open_orders)
         if refusal is not None:
             raise refusal
-        # Nothing stands in the way: another order drew the same lock and has ended meanwhile. Draw again.
+        # Nothing is in the way any more: another order had the same fencing token and has ended meanwhile. Try again.
 
 
-async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, most: int) -> Exception | None:
-    """Why nothing was reserved, or None when by now it could be."""
+async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, max_open: int) -> Exception | None:
+    """Why no order was inserted, or None when it could be inserted by now."""
     ticket = await repository.ticket_copy(tx, ticket_id)
     if ticket is None:
         return TicketUnknown()
@@ -87,14 +87,14 @@ async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int
         return TicketWithdrawn()
     if seen_price_cents is not None and ticket.price_cents != seen_price_cents:
         return AnotherPrice(ticket.price_cents, ticket.currency)
-    if await repository.open_orders(tx, user_id) >= most:
-        return TooManyOpenOrders(most)
+    if await repository.count_open_orders(tx, user_id) >= max_open:
+        return TooManyOpenOrders(max_open)
     return None
 
 
 async def copy_ticket(tx: Tx, ticket: TicketEvent) -> None:
     """Keep the newest state of a ticket; it also confirms the lock of the order that it names."""
-    await repository.keep_newest(tx, ticket)
+    await repository.upsert_ticket_copy(tx, ticket)
     if ticket.order_id is not None:
         order = await repository.confirm(tx, ticket.order_id)
         if order is not None:
@@ -106,7 +106,7 @@ async def extend(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Order:
 
     Raises OrderNotFound, NotConfirmedYet, TimeIsUp or OrderEnded.
     """
-    order = await repository.extend(tx, order_id, user_id, MORE_TIME, now)
+    order = await repository.extend(tx, order_id, user_id, EXTENSION, now)
     if order is not None:
         await tx.emit(_state(order, OrderExtended))
         return order
@@ -142,7 +142,7 @@ async def cancel(tx: Tx, order_id: UUID, reason: str) -> bool:
 
 
 async def expire(tx: Tx, event: ExpirationComplete, now: datetime) -> None:
-    """Its time is over, as expiration says; our own clock decides. Raises TooEarly when it does not agree yet."""
+    """Cancel an order whose time is over by our own clock. Raises TooEarly when it is not over yet."""
     order = await repository.expire(tx, event.order_id, event.cancel_at, now)
     if order is not None:
         await tx.emit(_state(order, OrderCancelled))
@@ -154,10 +154,10 @@ async def expire(tx: Tx, event: ExpirationComplete, now: datetime) -> None:
 
 
 async def expire_overdue(tx: Tx, now: datetime) -> int:
-    """The net: end whatever is overdue, even if expiration never says so. Returns how many."""
+    """Cancel up to 500 overdue orders, also without an event of expiration. Returns their number."""
     orders = await repository.expire_overdue(tx, now)
     for order in orders:
-        with going_back_to(await repository.request_of(tx, order.order_id) or correlation()):
+        with correlation_scope(await repository.correlation_of_order(tx, order.order_id) or correlation()):
             await tx.emit(_state(order, OrderCancelled))
     return len(orders)
 
@@ -169,23 +169,23 @@ async def complete(tx: Tx, order_id: UUID, amount_cents: int, currency: str) -> 
         await tx.emit(_state(order, OrderCompleted))
 
 
-async def note_failed_payment(tx: Tx, event: PaymentFailed, now: datetime) -> None:
-    """The last try that a buyer has ends the order. Payments counts them; an event that comes twice counts nothing."""
-    await repository.keep_told(tx, event, now)
-    if event.attempt >= MOST_ATTEMPTS:
+async def record_failed_payment(tx: Tx, event: PaymentFailed, now: datetime) -> None:
+    """Cancel the order after the buyer's last attempt. Payments counts the attempts, so a repeated event changes nothing."""
+    await repository.record_payment_event(tx, event, now)
+    if event.attempt >= MAX_ATTEMPTS:
         await cancel(tx, event.order_id, "payment_failed")
 
 
 async def record_charge(tx: Tx, event: PaymentCreated, now: datetime) -> None:
-    """The money was taken."""
-    await repository.keep_told(tx, event, now)
+    """The money was captured: keep the charge with the order, and the event for its history."""
+    await repository.record_payment_event(tx, event, now)
     await repository.record_charge(tx, event.order_id, event.charge_id)
 
 
-async def note_uncollected(tx: Tx, event: PaymentUncollected, now: datetime) -> None:
+async def record_uncollected(tx: Tx, event: PaymentUncollected, now: datetime) -> None:
     """The money can't be taken; the order stands all the same."""
-    await repository.keep_told(tx, event, now)
-    await repository.note_uncollected(tx, event.order_id)
+    await repository.record_payment_event(tx, event, now)
+    await repository.record_uncollected(tx, event.order_id)
 
 
 async def refund(tx: Tx, order_id: UUID, relist: bool) -> None:

@@ -1,4 +1,4 @@
-"""What orders does about tickets, time and money."""
+"""Event handlers of orders."""
 
 from admitone.events import (
     ExpirationComplete,
@@ -46,7 +46,7 @@ async def complete_order(event: PaymentAuthorized, tx: Tx) -> None:
 @handlers.on(PaymentFailed)
 async def cancel_after_last_attempt(event: PaymentFailed, tx: Tx) -> None:
     """After the third failed attempt to pay, the order is cancelled. Each of them is in its history."""
-    await commands.note_failed_payment(tx, event, tx.now)
+    await commands.record_failed_payment(tx, event, tx.now)
 
 
 @handlers.on(PaymentCreated)
@@ -56,9 +56,9 @@ async def record_charge(event: PaymentCreated, tx: Tx) -> None:
 
 
 @handlers.on(PaymentUncollected)
-async def note_uncollected(event: PaymentUncollected, tx: Tx) -> None:
+async def record_uncollected(event: PaymentUncollected, tx: Tx) -> None:
     """The order stands, and its buyer is told that the money could not be taken."""
-    await commands.note_uncollected(tx, event, tx.now)
+    await commands.record_uncollected(tx, event, tx.now)
 
 
 @handlers.on(PaymentRefunded)

@@ -1,4 +1,4 @@
-"""An order's history in plain words, for its buyer: everything orders said of it, and what it was told about its money."""
+"""An order's history in plain words, for its buyer: all events that orders published about it, and those about its payment."""
 
 from datetime import UTC
 from decimal import Decimal
@@ -18,35 +18,35 @@ from admitone.events import (
 )
 from admitone.kit.event import CATALOGUE, Event
 from admitone.kit.http.amount import money
-from admitone.orders.model import MOST_ATTEMPTS, Chapter, Happening, Order
+from admitone.orders.model import MAX_ATTEMPTS, HistoryEntry, HistoryLine, Order
 
 CANCELLED_BECAUSE = {
     "by_buyer": "you gave the ticket back",
     "expired": "the time to pay was over",
     "price_changed": "the seller changed the ticket at the moment you bought it",
     "withdrawn": "the seller withdrew the ticket at the moment you bought it",
-    "payment_failed": f"the payment failed {MOST_ATTEMPTS} times",
+    "payment_failed": f"the payment failed {MAX_ATTEMPTS} times",
 }
 VOIDED = "voided"
 """The decline code of an approval that was given back."""
 
 
-def history(order: Order, chapters: list[Chapter]) -> list[Happening]:
-    """What happened, oldest first, whatever order it was heard in: by the order's version, which no two clocks disagree about."""
-    told = [(chapter, msgspec.convert(chapter.data, CATALOGUE[chapter.event])) for chapter in chapters]
-    completed = next((chapter.version for chapter, event in told if isinstance(event, OrderCompleted)), None)
+def history(order: Order, entries: list[HistoryEntry]) -> list[HistoryLine]:
+    """What happened, oldest first. Sorted by the order's version: clocks and the order of arrival may disagree."""
+    decoded = [(entry, msgspec.convert(entry.data, CATALOGUE[entry.event])) for entry in entries]
+    completed = next((entry.version for entry, event in decoded if isinstance(event, OrderCompleted)), None)
     paid = order.charge_id is not None
 
-    def place(entry: tuple[Chapter, Event]) -> tuple[int, bool, int]:
-        chapter, event = entry
+    def position(pair: tuple[HistoryEntry, Event]) -> tuple[int, bool, int]:
+        entry, event = pair
         settled = isinstance(event, PaymentCreated | PaymentUncollected)  # It follows the sale, even when it was heard of later.
-        version = completed if settled and completed is not None else chapter.version
-        return version, chapter.event in TOLD, getattr(event, "attempt", 0)
+        version = completed if settled and completed is not None else entry.version
+        return version, entry.event in PAYMENT_EVENTS, getattr(event, "attempt", 0)
 
-    return [Happening(chapter.at, chapter.event, sentence(event, paid)) for chapter, event in sorted(told, key=place)]
+    return [HistoryLine(entry.at, entry.event, sentence(event, paid)) for entry, event in sorted(decoded, key=position)]
 
 
-TOLD = {event.__name__ for event in (PaymentFailed, PaymentCreated, PaymentUncollected)}
+PAYMENT_EVENTS = {event.__name__ for event in (PaymentFailed, PaymentCreated, PaymentUncollected)}
 
 
 def sentence(event: Event, paid: bool) -> str:
@@ -69,7 +69,7 @@ def sentence(event: Event, paid: bool) -> str:
         case PaymentFailed(decline_code=code) if code == VOIDED:
             return "The approval of your payment was given back: nothing was charged."
         case PaymentFailed(attempt=attempt):
-            left = MOST_ATTEMPTS - attempt
+            left = MAX_ATTEMPTS - attempt
             tries = f"You had {left} more {'try' if left == 1 else 'tries'}." if left > 0 else "That was the last try."
             return f"Your card was declined: nothing was charged. {tries}"
         case PaymentCreated():

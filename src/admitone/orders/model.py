@@ -15,7 +15,7 @@ Reason = Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_f
 """Why an order was cancelled."""
 Refusal = Literal["taken", "sold", "another_price", "too_many_open", "withdrawn"]
 """Why an attempt to buy was told no."""
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 class OrderForm(Struct, rename="camel"):
@@ -47,6 +47,7 @@ class Order(Struct, frozen=True, kw_only=True):
     price_cents: int
     currency: str
     lock: int
+    """The fencing token of the order."""
     expires_at: datetime
     cancel_at: datetime
     extended: bool
@@ -56,19 +57,21 @@ class Order(Struct, frozen=True, kw_only=True):
     fee_basis_points: int
     relist: bool
     uncollected: bool
+    holds_ticket: bool
+    """It has its ticket, or has bought it."""
 
 
-class Chapter(Struct, frozen=True, kw_only=True):
-    """Something that orders said or was told about one order."""
+class HistoryEntry(Struct, frozen=True, kw_only=True):
+    """One event about an order, published or received by orders."""
 
     at: datetime
     event: str
     data: dict[str, Any]
     version: int
-    """Of the order, once this had happened."""
+    """The order's version after the event."""
 
 
-class Happening(Struct, frozen=True):
+class HistoryLine(Struct, frozen=True):
     """A line of an order's history, as its buyer may read it."""
 
     at: Moment
@@ -118,53 +121,6 @@ class OrderView(Struct, frozen=True, rename="camel"):
             order.charge_id is not None,
             order.uncollected,
         )
-
-
-class Claim(Struct, frozen=True, kw_only=True):
-    """One thing that must always hold, and what was found of it."""
-
-    name: str
-    """Its number, such as `I1`."""
-    claim: str
-    counted: str
-    """What was looked at, and how much of it."""
-    violations: int
-
-
-class GivenBack(Struct, frozen=True, kw_only=True):
-    """Money that its buyer has again, or that was never taken after all; by why, and in which currency."""
-
-    why: Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_failed", "refunded", "relisted"]
-    """The reason of the cancelled order whose approval was given back; or that a sale was undone, with its ticket on sale again or not."""
-    times: int
-    amount: float
-    currency: str
-
-
-class Proof(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the last published check of the whole marketplace has found."""
-
-    checked_at: Moment
-    command: str
-    """What was typed to check it."""
-    tickets: int
-    """Ever listed."""
-    orders: int
-    """Attempts to buy that were told yes."""
-    refused: dict[str, int]
-    """Attempts to buy that were told no, before anything was paid, by reason."""
-    sold: int
-    """Tickets that somebody has paid for."""
-    double_sales: int
-    """Tickets that two orders had at once."""
-    given_back: list[GivenBack]
-    parked: int
-    """Events that could not be handled, and wait for a person."""
-    claims: list[Claim]
-
-
-class ProofNotFound(NotFound):
-    """No check has been published yet."""
 
 
 class TicketUnknown(NotFound):

@@ -1,5 +1,7 @@
-"""How often an attempt to buy is told no, and why. Counted in memory and added to the database every few seconds: when thousands want
-one ticket, none of them is to wait for a row that all of them write.
+"""Counts refused attempts to buy, by reason.
+
+They are counted in memory and added to the database every few seconds. When thousands want one ticket, no request waits for a row
+that all of them would update.
 """
 
 from collections import Counter
@@ -10,19 +12,19 @@ from admitone.orders import repository
 from admitone.orders.model import REFUSALS, Refusal
 
 
-class Tally:
-    """What this process has counted and not written down yet. A process that is killed loses that: a few seconds' worth."""
+class RefusalCounter:
+    """Refusals that this process has counted and not stored yet. A process that is killed loses those of a few seconds."""
 
     def __init__(self) -> None:
         self.counted = Counter[Refusal]()
 
     def count(self, refusal: Problem) -> None:
-        """An attempt to buy was told no. An id that is no ticket's is no attempt to buy one, and is not counted."""
+        """Count a refusal by its reason. An unknown ticket is not counted: it is no attempt to buy one."""
         if type(refusal) in REFUSALS:
             self.counted[REFUSALS[type(refusal)]] += 1
 
-    async def write_down(self, db: Database) -> None:
-        """Add what was counted since the last time. When that fails, it is counted still."""
+    async def store(self, db: Database) -> None:
+        """Add the counts since the last call to the database. When that fails, they are kept for the next call."""
         counted, self.counted = self.counted, Counter[Refusal]()
         if not counted:
             return

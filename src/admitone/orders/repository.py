@@ -1,4 +1,4 @@
-"""Every SQL statement of orders. Each decides by itself, and answers by what it returns."""
+"""Every SQL statement of orders. Each one checks its own conditions; what it returns is the outcome."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,29 +9,30 @@ import msgspec
 from admitone.events import PaymentCreated, PaymentFailed, PaymentUncollected, TicketEvent
 from admitone.kit.data.db import Tx
 from admitone.kit.http.paging import after
-from admitone.orders.model import Chapter, Order, Proof, Refusal, TicketCopy
+from admitone.orders.model import HistoryEntry, Order, Refusal, TicketCopy
+from admitone.orders.proof import Proof
 
 
-async def one_at_a_time(tx: Tx, user_id: UUID) -> None:
-    """Until this transaction ends, no other of the same user gets past here: so their open orders can be counted."""
+async def serialize_user(tx: Tx, user_id: UUID) -> None:
+    """Take the user's advisory lock until the transaction ends, so that their open orders can be counted."""
     await tx.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(user_id))
 
 
-async def reserve(
+async def insert_order(
     tx: Tx,
     order_id: UUID,
     user_id: UUID,
     ticket_id: UUID,
     seen_price_cents: int | None,
     fee_basis_points: int,
-    most_open: int,
+    max_open: int,
     now: datetime,
     expires_at: datetime,
     cancel_at: datetime,
 ) -> Order | None:
-    """The new order at the ticket's current price, or None when something stands in the way.
+    """Insert an order that holds the ticket, at its current price. None when it can't be held.
 
-    The two unique indexes decide: one live order per ticket, and no lock drawn twice for the same ticket.
+    Two unique indexes decide: one holding order per ticket, and no fencing token twice for the same ticket.
     """
     return await tx.one(
         Order,
@@ -53,7 +54,7 @@ async def reserve(
         cancel_at,
         now,
         seen_price_cents,
-        most_open,
+        max_open,
         fee_basis_points,
     )
 
@@ -128,14 +129,14 @@ async def expire_overdue(tx: Tx, now: datetime) -> list[Order]:
     )
 
 
-async def open_since(tx: Tx, before: datetime) -> int:
-    """How many orders should have ended before then, and have not."""
+async def count_overdue(tx: Tx, before: datetime) -> int:
+    """The number of orders that are still open although their `cancel_at` is before this time."""
     count: int = await tx.value("SELECT count(*) FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at < $1", before)
     return count
 
 
-async def request_of(tx: Tx, order_id: UUID) -> UUID | None:
-    """The correlation id of the request that made an order: it is in what we said of that."""
+async def correlation_of_order(tx: Tx, order_id: UUID) -> UUID | None:
+    """The correlation id of the request that created an order, from the outbox row of its first event."""
     request: UUID | None = await tx.value(
         "SELECT correlation_id FROM outbox WHERE data ->> 'order_id' = $1 ORDER BY id LIMIT 1", str(order_id)
     )
@@ -160,12 +161,12 @@ async def record_charge(tx: Tx, order_id: UUID, charge_id: UUID) -> None:
     await tx.run("UPDATE orders SET charge_id = $2 WHERE order_id = $1", order_id, charge_id)
 
 
-async def note_uncollected(tx: Tx, order_id: UUID) -> None:
+async def record_uncollected(tx: Tx, order_id: UUID) -> None:
     await tx.run("UPDATE orders SET uncollected = true WHERE order_id = $1", order_id)
 
 
-async def keep_told(tx: Tx, event: PaymentFailed | PaymentCreated | PaymentUncollected, now: datetime) -> None:
-    """For the history of its order. A second time changes nothing, and an order that is not ours has none."""
+async def record_payment_event(tx: Tx, event: PaymentFailed | PaymentCreated | PaymentUncollected, now: datetime) -> None:
+    """Store the event for the history of its order. A repeated event, or one of an unknown order, changes nothing."""
     await tx.run(
         """
         INSERT INTO payment_events (order_id, event, charge_id, data, version, received_at)
@@ -180,10 +181,10 @@ async def keep_told(tx: Tx, event: PaymentFailed | PaymentCreated | PaymentUncol
     )
 
 
-async def chapters(tx: Tx, order_id: UUID) -> list[Chapter]:
-    """All that was said and told about an order, in no order."""
+async def history_entries(tx: Tx, order_id: UUID) -> list[HistoryEntry]:
+    """All published and received events about an order, unsorted."""
     return await tx.all(
-        Chapter,
+        HistoryEntry,
         """
         SELECT created_at AS at, event, data, (data ->> 'version')::integer AS version FROM outbox WHERE data ->> 'order_id' = $1
         UNION ALL
@@ -207,8 +208,8 @@ async def refund(tx: Tx, order_id: UUID, relist: bool) -> Order | None:
     )
 
 
-async def keep_newest(tx: Tx, ticket: TicketEvent) -> None:
-    """A copy of a ticket, made from any of its events: the newer version wins."""
+async def upsert_ticket_copy(tx: Tx, ticket: TicketEvent) -> None:
+    """Insert or update the copy of a ticket from any of its events; the newer version wins."""
     await tx.run(
         """
         INSERT INTO ticket_copies AS copy
@@ -236,14 +237,10 @@ async def ticket_copy(tx: Tx, ticket_id: UUID) -> TicketCopy | None:
 
 
 async def holding_order(tx: Tx, ticket_id: UUID) -> Order | None:
-    return await tx.one(
-        Order,
-        "SELECT * FROM orders WHERE ticket_id = $1 AND status <> 'cancelled' AND NOT (status = 'refunded' AND relist)",
-        ticket_id,
-    )
+    return await tx.one(Order, "SELECT * FROM orders WHERE ticket_id = $1 AND holds_ticket", ticket_id)
 
 
-async def open_orders(tx: Tx, user_id: UUID) -> int:
+async def count_open_orders(tx: Tx, user_id: UUID) -> int:
     count: int = await tx.value("SELECT count(*) FROM orders WHERE user_id = $1 AND status IN ('created', 'awaiting:payment')", user_id)
     return count
 
@@ -252,7 +249,7 @@ async def get(tx: Tx, order_id: UUID) -> Order | None:
     return await tx.one(Order, "SELECT * FROM orders WHERE order_id = $1", order_id)
 
 
-async def of_user(tx: Tx, user_id: UUID, limit: int, cursor: str | None) -> list[Order]:
+async def list_by_user(tx: Tx, user_id: UUID, limit: int, cursor: str | None) -> list[Order]:
     """A user's orders, newest first, one more than the limit where there are more. Raises BadInput for a bad cursor."""
     created_at, order_id = after(cursor, by=datetime)
     return await tx.all(
@@ -281,7 +278,7 @@ async def add_refusals(tx: Tx, counted: Mapping[Refusal, int]) -> None:
 
 
 async def publish(tx: Tx, proof: Proof) -> None:
-    """Everybody may read it from now on; the older ones are kept."""
+    """Publish a proof, which everybody may read. Older ones are kept."""
     await tx.run("INSERT INTO proofs (checked_at, proof) VALUES ($1, $2)", proof.checked_at, msgspec.to_builtins(proof))
 
 

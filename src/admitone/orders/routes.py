@@ -17,15 +17,13 @@ from admitone.orders import commands, repository
 from admitone.orders.history import history
 from admitone.orders.model import (
     AnotherPrice,
-    Happening,
+    HistoryLine,
     NotConfirmedYet,
     OrderComplete,
     OrderEnded,
     OrderForm,
     OrderNotFound,
     OrderView,
-    Proof,
-    ProofNotFound,
     TicketSold,
     TicketTaken,
     TicketUnknown,
@@ -33,7 +31,8 @@ from admitone.orders.model import (
     TimeIsUp,
     TooManyOpenOrders,
 )
-from admitone.orders.refusals import Tally
+from admitone.orders.proof import Proof, ProofNotFound
+from admitone.orders.refusals import RefusalCounter
 
 
 @documented(
@@ -43,7 +42,7 @@ from admitone.orders.refusals import Tally
     refuses=(TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice, TooManyOpenOrders),
 )
 @post("/")
-async def create_order(request: AnyRequest, db: Database, settings: Settings, user: User, tally: Tally) -> Response[Any]:
+async def create_order(request: AnyRequest, db: Database, settings: Settings, user: User, refusals: RefusalCounter) -> Response[Any]:
     """Lock a ticket, to pay for it in time.
 
     With `price` the order is refused if the ticket costs something else by now. What is under way, as a ticket that was just listed,
@@ -64,7 +63,7 @@ async def create_order(request: AnyRequest, db: Database, settings: Settings, us
         # A ticket that was just listed, or a price that was just changed, may be on its way to us.
         return await eventually(db, attempt, TicketUnknown, AnotherPrice)
     except Problem as refusal:
-        tally.count(refusal)
+        refusals.count(refusal)
         raise
 
 
@@ -74,7 +73,7 @@ async def my_orders(request: AnyRequest, db: Database, user: User) -> Response[l
     """One's own orders, newest first."""
     page = read_query(request, Page)
     async with db.reading() as tx:
-        found = await repository.of_user(tx, user.id, page.limit, page.cursor)
+        found = await repository.list_by_user(tx, user.id, page.limit, page.cursor)
     orders = [OrderView.of(order, tx.now) for order in found[: page.limit]]
     return Response(orders, headers=links(request, found, page.limit, lambda order: (order.created_at, order.order_id)))
 
@@ -101,15 +100,15 @@ async def show_order(order_id: UUID, db: Database, user: User) -> OrderView:
     return OrderView.of(order, tx.now)
 
 
-@documented(answers={200: list[Happening]}, refuses=(OrderNotFound,))
+@documented(answers={200: list[HistoryLine]}, refuses=(OrderNotFound,))
 @get("/{order_id:uuid}/history")
-async def show_history(order_id: UUID, db: Database, user: User) -> list[Happening]:
+async def show_history(order_id: UUID, db: Database, user: User) -> list[HistoryLine]:
     """What happened to an order of one's own, in plain words, oldest first."""
     async with db.reading() as tx:
         order = await repository.get(tx, order_id)
         if order is None or order.user_id != user.id:
             raise OrderNotFound
-        return history(order, await repository.chapters(tx, order_id))
+        return history(order, await repository.history_entries(tx, order_id))
 
 
 @documented(takes_key=True, answers={200: OrderView}, refuses=(OrderNotFound, NotConfirmedYet, TimeIsUp, OrderEnded))

@@ -6,10 +6,10 @@ listens to: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCom
 """
 
 from admitone.kit.service import Service
-from admitone.payments.figures import FIGURES
+from admitone.payments.gauges import GAUGES
 from admitone.payments.handlers import handlers
-from admitone.payments.jobs import settle_charges
-from admitone.payments.processors.choose import gateway_of
+from admitone.payments.jobs import reconcile_charges
+from admitone.payments.processors.choose import card_processor
 from admitone.payments.routes import ROUTES
 
 service = Service(
@@ -17,7 +17,7 @@ service = Service(
     prefix="/api/payments",
     routes=ROUTES,
     handlers=handlers,
-    jobs=(settle_charges,),
-    figures=FIGURES,
-    provides={"gateway": gateway_of},
+    jobs=(reconcile_charges,),
+    gauges=GAUGES,
+    provides={"processor": card_processor},
 )

@@ -9,27 +9,27 @@ from admitone.kit.http.problem import Problem
 from admitone.kit.observe.log import correlation
 from admitone.payments import ledger, repository
 from admitone.payments.model import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     VOIDED,
     Charge,
     NothingToRefund,
     NothingToSettle,
     NotPayableYet,
-    OrderCancelled,
     OrderNotFound,
+    OrderWasCancelled,
     PaidAlready,
     PaymentUnderWay,
     TimeIsUp,
 )
-from admitone.payments.processors.protocol import OutcomeUnknown, Standing
+from admitone.payments.processors.protocol import OutcomeUnknown, ProcessorState
 
-LONGEST_DELAY_SECONDS = 15
+MAX_DELAY_SECONDS = 15
 
 
 async def begin_charge(tx: Tx, order_id: UUID, user_id: UUID, token: str, now: datetime) -> Charge:
     """Write down what is about to be tried.
 
-    Raises OrderNotFound, NotPayableYet, TimeIsUp, OrderCancelled, PaidAlready or PaymentUnderWay.
+    Raises OrderNotFound, NotPayableYet, TimeIsUp, OrderWasCancelled, PaidAlready or PaymentUnderWay.
     """
     charge = await repository.begin(tx, uuid4(), order_id, user_id, token, now, correlation())
     if charge is None:
@@ -47,21 +47,21 @@ async def _why_not(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Prob
         case "complete" | "refunded":
             return PaidAlready()
         case "cancelled":
-            return OrderCancelled()
+            return OrderWasCancelled()
     charge = await repository.live_charge(tx, order_id)
     if charge is not None:
         return PaidAlready() if charge.status == "completed" else PaymentUnderWay()
     if order.expires_at <= now:
         return TimeIsUp()
     tries = await repository.attempts(tx, order_id)
-    if tries >= MOST_ATTEMPTS:
-        return OrderCancelled()  # The last decline is on its way to orders.
+    if tries >= MAX_ATTEMPTS:
+        return OrderWasCancelled()  # The last decline is on its way to orders.
     if not tries:
         return NotPayableYet()  # It has become so since we tried: it is worth another try.
     return PaymentUnderWay()  # It was, a moment ago.
 
 
-async def note(tx: Tx, charge: Charge, standing: Standing, now: datetime) -> None:
+async def record(tx: Tx, charge: Charge, standing: ProcessorState, now: datetime) -> None:
     """Write down how the payment stands at the processor. What is known already changes nothing.
 
     Raises OutcomeUnknown for a standing over another amount than ours: nothing follows from that but a look by a person.
@@ -74,21 +74,21 @@ async def note(tx: Tx, charge: Charge, standing: Standing, now: datetime) -> Non
         case "needs_confirmation":
             await repository.needs_confirmation(tx, charge.charge_id, standing.id, standing.redirect_url, now)
         case "authorized":
-            await _note_authorized(tx, charge.charge_id, standing.id, now)
+            await record_authorized(tx, charge.charge_id, standing.id, now)
         case "captured":
-            await _note_authorized(tx, charge.charge_id, standing.id, now)  # That answer was lost, maybe.
-            await _note_captured(tx, charge.charge_id, now)
+            await record_authorized(tx, charge.charge_id, standing.id, now)  # That answer was lost, maybe.
+            await record_captured(tx, charge.charge_id, now)
         case "declined":
-            await note_failed(tx, charge.charge_id, standing.code or "declined", now)
+            await record_failed(tx, charge.charge_id, standing.code or "declined", now)
         case "voided":
-            await note_failed(tx, charge.charge_id, VOIDED, now)
+            await record_failed(tx, charge.charge_id, VOIDED, now)
         case "refunded":
-            await _note_authorized(tx, charge.charge_id, standing.id, now)
-            await _note_captured(tx, charge.charge_id, now)
-            await note_refunded(tx, charge.charge_id, standing.refund_id, now)
+            await record_authorized(tx, charge.charge_id, standing.id, now)
+            await record_captured(tx, charge.charge_id, now)
+            await record_refunded(tx, charge.charge_id, standing.refund_id, now)
 
 
-async def _note_authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: datetime) -> None:
+async def record_authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: datetime) -> None:
     """The bank has approved. Whether that completes the order, orders decides."""
     charge = await repository.authorized(tx, charge_id, stripe_id, now)
     if charge is not None:
@@ -102,7 +102,7 @@ async def _note_authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: datetim
         )
 
 
-async def _note_captured(tx: Tx, charge_id: UUID, now: datetime) -> None:
+async def record_captured(tx: Tx, charge_id: UUID, now: datetime) -> None:
     """The money was taken, for an order that is complete."""
     charge = await repository.completed(tx, charge_id, now)
     if charge is not None:
@@ -117,14 +117,14 @@ async def _note_captured(tx: Tx, charge_id: UUID, now: datetime) -> None:
         )
 
 
-async def note_failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) -> None:
+async def record_failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) -> None:
     """The attempt has ended without money: declined, or voided."""
     charge = await repository.failed(tx, charge_id, failure, now)
     if charge is not None:
         await tx.emit(PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure))
 
 
-async def note_uncollected(tx: Tx, charge_id: UUID, error: str, now: datetime) -> None:
+async def record_uncollected(tx: Tx, charge_id: UUID, error: str, now: datetime) -> None:
     """The money of a complete order can't be taken any more. A person decides what follows."""
     charge = await repository.uncollected(tx, charge_id, error, now)
     if charge is not None:
@@ -138,10 +138,10 @@ async def note_uncollected(tx: Tx, charge_id: UUID, error: str, now: datetime) -
         )
 
 
-async def note_trouble(tx: Tx, charge: Charge, error: str, now: datetime, delay_seconds: float | None = None) -> None:
+async def record_failed_attempt(tx: Tx, charge: Charge, error: str, now: datetime, delay_seconds: float | None = None) -> None:
     """The processor was asked without a result. It is asked again, after a delay that grows to 15 s unless another is given."""
-    delay = min(2.0**charge.failed_attempts, LONGEST_DELAY_SECONDS) if delay_seconds is None else delay_seconds
-    await repository.look_again(tx, charge.charge_id, error, now + timedelta(seconds=delay))
+    delay = min(2.0**charge.failed_attempts, MAX_DELAY_SECONDS) if delay_seconds is None else delay_seconds
+    await repository.retry_later(tx, charge.charge_id, error, now + timedelta(seconds=delay))
 
 
 async def ask_for_refund(tx: Tx, order_id: UUID, reason: str, relist: bool, now: datetime) -> Charge:
@@ -155,7 +155,7 @@ async def ask_for_refund(tx: Tx, order_id: UUID, reason: str, relist: bool, now:
     return charge
 
 
-async def note_refunded(tx: Tx, charge_id: UUID, refund_id: str | None, now: datetime) -> None:
+async def record_refunded(tx: Tx, charge_id: UUID, refund_id: str | None, now: datetime) -> None:
     """The money was given back; of an uncollected charge nothing had to be."""
     charge = await repository.refunded(tx, charge_id, refund_id, now)
     if charge is not None:

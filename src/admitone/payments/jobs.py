@@ -4,17 +4,17 @@ import asyncio
 from uuid import UUID
 
 from admitone.config import Settings
-from admitone.kit.data.db import TRANSIENT, Database, happened
-from admitone.kit.observe.log import going_back_to, log
+from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
+from admitone.kit.observe.log import correlation_scope, log
 from admitone.payments import repository
 from admitone.payments.model import DueCharge
-from admitone.payments.processors.protocol import Gateway
-from admitone.payments.settlement import bring_on
+from admitone.payments.processors.protocol import CardProcessor
+from admitone.payments.settlement import reconcile_charge
 
 AT_ONCE = 16
 
 
-async def settle_charges(db: Database, _settings: Settings, gateway: Gateway) -> None:
+async def reconcile_charges(db: Database, _settings: Settings, processor: CardProcessor) -> None:
     """Whenever something was committed, and once a second, bring every charge to the end that its order has come to.
 
     Each by itself, so many at once: a call that hangs holds up no other charge.
@@ -25,11 +25,11 @@ async def settle_charges(db: Database, _settings: Settings, gateway: Gateway) ->
             committed = db.committed.next()
             try:
                 for charge in await due_charges(db, busy):
-                    group.create_task(settle(db, gateway, charge, busy))
+                    group.create_task(settle(db, processor, charge, busy))
             except TRANSIENT as error:
                 log.warning("charges are settled as soon as the engines are back", error=repr(error))
                 await asyncio.sleep(1.0)
-            await happened(committed, 1.0)
+            await wait_for_signal(committed, 1.0)
 
 
 async def due_charges(db: Database, busy: set[UUID]) -> list[DueCharge]:
@@ -41,11 +41,11 @@ async def due_charges(db: Database, busy: set[UUID]) -> list[DueCharge]:
     return taken
 
 
-async def settle(db: Database, gateway: Gateway, charge: DueCharge, busy: set[UUID]) -> None:
+async def settle(db: Database, processor: CardProcessor, charge: DueCharge, busy: set[UUID]) -> None:
     """One charge, as far as it goes today; then it is busy no more."""
     try:
-        with going_back_to(charge.correlation_id):
-            await bring_on(db, gateway, charge)
+        with correlation_scope(charge.correlation_id):
+            await reconcile_charge(db, processor, charge)
     except TRANSIENT as error:
         log.warning("a charge is settled as soon as the engines are back", error=repr(error))
     finally:

@@ -10,10 +10,10 @@ from admitone.kit.http.amount import major
 from admitone.kit.http.form import Moment
 from admitone.kit.http.problem import NotFound, Problem
 
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 VOIDED = "voided"
 Status = Literal["created", "authorized", "completed", "failed", "uncollected", "refunded"]
-"""created -> authorized -> completed -> refunded; or failed; or, approved and then refused, uncollected."""
+"""created -> authorized -> completed (captured) -> refunded; or failed; or, approved and then refused, uncollected."""
 SETTLED_WITHIN = timedelta(minutes=1)
 """What is not settled by then is listed by `admitone money`."""
 
@@ -141,10 +141,11 @@ class TimeIsUp(Problem):
     status = 409
 
 
-class OrderCancelled(Problem):
+class OrderWasCancelled(Problem):
     """This order was cancelled. Nothing was charged."""
 
     status = 409
+    name = "Order cancelled"
 
 
 class PaidAlready(Problem):
@@ -193,7 +194,7 @@ class CardDeclined(Problem):
 
     @classmethod
     def of(cls, charge: Charge) -> "CardDeclined":
-        return cls(charge.failure or "declined", MOST_ATTEMPTS - charge.attempt)
+        return cls(charge.failure or "declined", MAX_ATTEMPTS - charge.attempt)
 
 
 class StillUnknown(Problem):

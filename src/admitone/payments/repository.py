@@ -5,7 +5,7 @@ from uuid import UUID
 
 from admitone.events import OrderEvent
 from admitone.kit.data.db import Tx
-from admitone.payments.model import MOST_ATTEMPTS, Charge, DueCharge, OrderCopy
+from admitone.payments.model import MAX_ATTEMPTS, Charge, DueCharge, OrderCopy
 
 IN_DOUBT_AFTER = timedelta(seconds=15)
 """Longer than the processor's deadline: the first call has ended by then, whichever way."""
@@ -58,7 +58,7 @@ async def begin(tx: Tx, charge_id: UUID, order_id: UUID, user_id: UUID, token: s
         token,
         f"{order_id}:authorize:{charge_id}",
         now,
-        MOST_ATTEMPTS,
+        MAX_ATTEMPTS,
         correlation_id,
         now + IN_DOUBT_AFTER,
     )
@@ -144,7 +144,7 @@ async def uncollected(tx: Tx, charge_id: UUID, error: str, now: datetime) -> Cha
     )
 
 
-async def look_again(tx: Tx, charge_id: UUID, error: str, at: datetime) -> None:
+async def retry_later(tx: Tx, charge_id: UUID, error: str, at: datetime) -> None:
     await tx.run(
         """
         UPDATE charges SET last_error = $2, next_attempt_at = $3, failed_attempts = failed_attempts + 1

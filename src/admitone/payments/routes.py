@@ -25,8 +25,8 @@ from admitone.payments.model import (
     ChargeView,
     Looked,
     NotPayableYet,
-    OrderCancelled,
     OrderNotFound,
+    OrderWasCancelled,
     PaidAlready,
     PaymentForm,
     PaymentsWanted,
@@ -37,7 +37,7 @@ from admitone.payments.model import (
     UnknownCard,
     UnknownToken,
 )
-from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, WrongSignature
+from admitone.payments.processors.protocol import CardProcessor, OutcomeUnknown, Refused, WrongSignature
 from admitone.payments.processors.test import bank
 
 ANSWER_WITHIN_SECONDS = 5.0
@@ -52,11 +52,11 @@ _under_way: set[asyncio.Task[None]] = set()
     answers={201: ChargeView, 202: ChargeView},
     refuses=(
         *(UnknownCard, UnknownToken, CardDeclined),
-        *(OrderNotFound, NotPayableYet, TimeIsUp, OrderCancelled, PaidAlready, PaymentUnderWay, ProcessorAway),
+        *(OrderNotFound, NotPayableYet, TimeIsUp, OrderWasCancelled, PaidAlready, PaymentUnderWay, ProcessorAway),
     ),
 )
 @post("/")
-async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -> Response[Any]:
+async def pay(request: AnyRequest, db: Database, processor: CardProcessor, user: User) -> Response[Any]:
     """Pay for an order.
 
     The money is set aside, and taken once the order is complete: that is waited for, up to five seconds. 202 says that it is not known
@@ -65,7 +65,7 @@ async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -
     """
     form = await read(request, PaymentForm)
     try:
-        token = await asyncio.wait_for(gateway.token(form.token), processing.DEADLINE_SECONDS)
+        token = await asyncio.wait_for(processor.token(form.token), processing.DEADLINE_SECONDS)
     except (OutcomeUnknown, TimeoutError) as error:
         raise ProcessorAway from error
 
@@ -87,7 +87,7 @@ async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -
             charge_id = UUID(body["charge"])
         case charge:
             charge_id = charge.charge_id
-            task = asyncio.create_task(_authorize(db, gateway, charge))
+            task = asyncio.create_task(_authorize(db, processor, charge))
             _under_way.add(task)
             task.add_done_callback(_under_way.discard)
     answer = await _outcome(request, db, charge_id)
@@ -97,9 +97,9 @@ async def pay(request: AnyRequest, db: Database, gateway: Gateway, user: User) -
     return answer
 
 
-async def _authorize(db: Database, gateway: Gateway, charge: Charge) -> None:
+async def _authorize(db: Database, processor: CardProcessor, charge: Charge) -> None:
     try:
-        await processing.authorize(db, gateway, charge)
+        await processing.authorize(db, processor, charge)
     except (OutcomeUnknown, *TRANSIENT) as error:
         log.warning("the processor has not answered; the same call is made again later", error=repr(error))
     except Exception as error:
@@ -107,7 +107,7 @@ async def _authorize(db: Database, gateway: Gateway, charge: Charge) -> None:
 
 
 async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Response[Any]:
-    """What has become of the attempt, as soon as that is known. Raises OrderCancelled when the order was faster."""
+    """What has become of the attempt, as soon as that is known. Raises OrderWasCancelled when the order was faster."""
 
     async def look() -> Response[Any]:
         async with db.reading() as tx:
@@ -117,10 +117,10 @@ async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Respon
             assert order is not None
         if charge.status == "failed":
             if charge.failure == VOIDED:
-                raise OrderCancelled
+                raise OrderWasCancelled
             return as_problem_json(request, CardDeclined.of(charge))
         if order.status == "cancelled":
-            raise OrderCancelled
+            raise OrderWasCancelled
         if order.status in ("complete", "refunded"):
             return Response(ChargeView(charge.charge_id, charge.status), status_code=201)
         if charge.status == "created" and charge.redirect_url is not None:
@@ -148,7 +148,7 @@ async def my_payments(request: AnyRequest, db: Database, user: User) -> list[Att
 
 @documented(answers={303: None}, refuses=(ChargeNotFound,))
 @get("/{charge_id:uuid}/return")
-async def come_back(charge_id: UUID, db: Database, gateway: Gateway) -> Response[Any]:
+async def come_back(charge_id: UUID, db: Database, processor: CardProcessor) -> Response[Any]:
     """Where the bank sends the buyer after a confirmation.
 
     We look how the payment stands, and lead on to the page of the order.
@@ -159,7 +159,7 @@ async def come_back(charge_id: UUID, db: Database, gateway: Gateway) -> Response
         raise ChargeNotFound
     if charge.status == "created" and charge.stripe_id is not None:
         with contextlib.suppress(OutcomeUnknown, Refused):  # Then the job finds out.
-            await processing.look(db, gateway, charge)
+            await processing.look(db, processor, charge)
     return Response("", status_code=303, headers={"Location": f"/orders/{charge.order_id}"}, media_type="text/plain")
 
 
@@ -170,12 +170,12 @@ async def come_back(charge_id: UUID, db: Database, gateway: Gateway) -> Response
     refuses=(WrongSignature, ChargeNotFound, ProcessorAway),
 )
 @post("/webhook", status_code=200)
-async def hear_processor(request: AnyRequest, db: Database, gateway: Gateway) -> Looked:
+async def hear_processor(request: AnyRequest, db: Database, processor: CardProcessor) -> Looked:
     """Something happened to a payment, says the processor.
 
     What, we don't take from the message, but look for ourselves.
     """
-    notice = gateway.notice_of(await request.body(), request.headers.get("stripe-signature", ""))
+    notice = processor.notice_of(await request.body(), request.headers.get("stripe-signature", ""))
     if notice is None:
         return Looked(False)
     async with db.reading() as tx:
@@ -183,7 +183,7 @@ async def hear_processor(request: AnyRequest, db: Database, gateway: Gateway) ->
     if charge is None:
         raise ChargeNotFound
     try:
-        await processing.look(db, gateway, replace(charge, stripe_id=notice.stripe_id))
+        await processing.look(db, processor, replace(charge, stripe_id=notice.stripe_id))
     except OutcomeUnknown as error:
         raise ProcessorAway from error
     except Refused as error:

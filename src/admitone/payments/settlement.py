@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from prometheus_client import Histogram
 
 from admitone.kit.data.db import TRANSIENT, Database
-from admitone.kit.observe.log import going_back_to, log
+from admitone.kit.observe.log import correlation_scope, log
 from admitone.payments import commands
 from admitone.payments.model import Charge, DueCharge
-from admitone.payments.processors.protocol import Gateway, OutcomeUnknown, Refused, Standing
+from admitone.payments.processors.protocol import CardProcessor, OutcomeUnknown, ProcessorState, Refused
 
 DEADLINE_SECONDS = 10.0
 LOOK_AT_REFUSED_AGAIN_SECONDS = 600
@@ -26,31 +26,31 @@ PROCESSOR_CALLS = Histogram(
 )
 
 
-async def authorize(db: Database, gateway: Gateway, charge: Charge) -> None:
+async def authorize(db: Database, processor: CardProcessor, charge: Charge) -> None:
     """Ask for the money to be set aside. Raises OutcomeUnknown: then the job asks again later, with the same key."""
-    await _ask(db, gateway.authorize, charge)
+    await _ask(db, processor.authorize, charge)
 
 
-async def look(db: Database, gateway: Gateway, charge: Charge) -> None:
+async def look(db: Database, processor: CardProcessor, charge: Charge) -> None:
     """Write down how the payment stands by now; one that came to life after we had called it failed is ended.
 
     Raises OutcomeUnknown, or Refused for a payment that the processor does not know.
     """
-    standing = await _ask(db, gateway.look, charge)
+    standing = await _ask(db, processor.look, charge)
     if charge.status == "failed" and standing.state in ("authorized", "needs_confirmation"):
-        await _ask(db, gateway.void, charge)
+        await _ask(db, processor.void, charge)
 
 
-async def _ask(db: Database, call: Callable[[Charge], Awaitable[Standing]], charge: Charge) -> Standing:
+async def _ask(db: Database, call: Callable[[Charge], Awaitable[ProcessorState]], charge: Charge) -> ProcessorState:
     """Whoever asks, what follows belongs to the story of the request that began the charge."""
-    with going_back_to(charge.correlation_id):
+    with correlation_scope(charge.correlation_id):
         standing = await _answer(call, charge)
         async with db.transaction() as tx:
-            await commands.note(tx, charge, standing, tx.now)
+            await commands.record(tx, charge, standing, tx.now)
     return standing
 
 
-async def _answer(call: Callable[[Charge], Awaitable[Standing]], charge: Charge) -> Standing:
+async def _answer(call: Callable[[Charge], Awaitable[ProcessorState]], charge: Charge) -> ProcessorState:
     """What the processor says. Raises OutcomeUnknown or Refused."""
     started, outcome = time.perf_counter(), "unknown"
     try:
@@ -66,21 +66,21 @@ async def _answer(call: Callable[[Charge], Awaitable[Standing]], charge: Charge)
         PROCESSOR_CALLS.labels(call.__name__, outcome).observe(time.perf_counter() - started)
 
 
-async def bring_on(db: Database, gateway: Gateway, charge: DueCharge) -> bool:
+async def reconcile_charge(db: Database, processor: CardProcessor, charge: DueCharge) -> bool:
     """Capture, void, refund or ask again, as the state of the charge and its order calls for; whether that is done now.
 
     It follows the state, not an event: so no order of events and no crash can leave money hanging.
     """
     last_error, delay = "", None
     try:
-        await _next_step(db, gateway, charge)
+        await _next_step(db, processor, charge)
     except OutcomeUnknown as unknown:
         last_error = str(unknown) or "no answer"
     except Refused as refused:
         if charge.status == "authorized" and charge.order_status == "complete":
             log.error("the money of a complete order can't be collected", order=str(charge.order_id), code=refused.code)
             async with db.transaction() as tx:
-                await commands.note_uncollected(tx, charge.charge_id, refused.code, tx.now)
+                await commands.record_uncollected(tx, charge.charge_id, refused.code, tx.now)
             return True
         last_error, delay = f"refused: {refused.code}", LOOK_AT_REFUSED_AGAIN_SECONDS
     except TRANSIENT:
@@ -91,22 +91,22 @@ async def bring_on(db: Database, gateway: Gateway, charge: DueCharge) -> bool:
     if not last_error:
         return True
     async with db.transaction() as tx:
-        await commands.note_trouble(tx, charge, last_error, tx.now, delay)
+        await commands.record_failed_attempt(tx, charge, last_error, tx.now, delay)
     return False
 
 
-async def _next_step(db: Database, gateway: Gateway, charge: DueCharge) -> None:
+async def _next_step(db: Database, processor: CardProcessor, charge: DueCharge) -> None:
     match charge:
         case DueCharge(status="created", stripe_id=None):
-            await _ask(db, gateway.authorize, charge)
+            await _ask(db, processor.authorize, charge)
         case DueCharge(status="created", order_status="cancelled") | DueCharge(status="authorized", order_status="cancelled"):
-            await _ask(db, gateway.void, charge)
+            await _ask(db, processor.void, charge)
         case DueCharge(status="created"):
-            await _ask(db, gateway.look, charge)
+            await _ask(db, processor.look, charge)
         case DueCharge(status="authorized"):
-            await _ask(db, gateway.capture, charge)
+            await _ask(db, processor.capture, charge)
         case DueCharge(status="completed"):
-            await _ask(db, gateway.refund, charge)
+            await _ask(db, processor.refund, charge)
         case DueCharge(status="uncollected"):
             async with db.transaction() as tx:  # Nothing was taken, so nothing has to be given back.
-                await commands.note_refunded(tx, charge.charge_id, None, tx.now)
+                await commands.record_refunded(tx, charge.charge_id, None, tx.now)

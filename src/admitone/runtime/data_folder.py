@@ -13,39 +13,39 @@ from admitone.auth.tokens import make_key, public_key
 from admitone.config import Settings
 
 
-class EngineTrouble(Exception):
+class EngineError(Exception):
     """An engine can't be run; the message is a sentence for the person who tried."""
 
 
 @contextlib.contextmanager
 def only_run_in(folder: Path) -> Iterator[None]:
-    """One run per data folder. Raises EngineTrouble when there is one already."""
+    """One run per data folder. Raises EngineError when there is one already."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError as error:
-        raise EngineTrouble(f"The data folder {folder} can't be used: {error.strerror}.") from error
+        raise EngineError(f"The data folder {folder} can't be used: {error.strerror}.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise EngineTrouble(
+            raise EngineError(
                 f"The data folder {folder} is in use by another run; stop that one first, or set ADMITONE_DATA to another folder."
             ) from None
         yield
 
 
 def settings_of_run(settings: Settings) -> Settings:
-    """The settings of the system that runs in the data folder, for a command beside it. Raises EngineTrouble."""
+    """The settings of the system that runs in the data folder, for a command beside it. Raises EngineError."""
     if settings.database_url is not None:
         return settings
     try:
         run = json.loads((settings.data / "run.json").read_text())
         os.kill(run["pid"], 0)
     except PermissionError:
-        raise EngineTrouble(f"The system in {settings.data} belongs to another user.") from None
+        raise EngineError(f"The system in {settings.data} belongs to another user.") from None
     except (OSError, ValueError, KeyError):
-        raise EngineTrouble(
+        raise EngineError(
             f"Nothing runs in {settings.data}: start it with `make run`, or set DATABASE_URL and NATS_URL to where it does."
         ) from None
     return replace(
@@ -57,7 +57,7 @@ def settings_of_run(settings: Settings) -> Settings:
 
 
 def with_keys(settings: Settings, folder: Path) -> Settings:
-    """On a laptop the key that signs sessions is made once, and lies in the data folder."""
+    """The settings with a signing key: unless one is set, it is created once in the data folder."""
     key_file = settings.signing_key_file or folder / "signing-key.pem"
     if not key_file.exists():
         make_key(key_file)
@@ -72,7 +72,7 @@ def passwords_in(file: Path) -> dict[str, str]:
 
 
 def write_secret(file: Path, text: str) -> None:
-    """A file that only we can read, whole or not at all."""
+    """Write a file that only its owner can read, atomically."""
     new = file.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:

@@ -1,4 +1,4 @@
-"""Gives each request of a process to the service whose path it is, or answers for the process itself."""
+"""Routes each request of a process to a service, or answers for the process itself: health, readiness, metrics, docs."""
 
 import asyncio
 import time
@@ -8,24 +8,24 @@ from typing import Any
 from admitone.apidocs.pages import Docs
 from admitone.kit.http.asgi import correlation_of, is_under, respond, with_correlation
 from admitone.kit.http.problem import NotFound
-from admitone.kit.observe.exposition import CONTENT_TYPE, Board
-from admitone.kit.observe.log import going_back_to
+from admitone.kit.observe.exposition import CONTENT_TYPE, Exposition
+from admitone.kit.observe.log import correlation_scope
 from admitone.kit.observe.metrics import REQUESTS
 from admitone.kit.service import Service
 from admitone.services import SERVICES
 
 DOCS = Docs(SERVICES)
-LONGEST_PATH = 1000
-"""Longer ones lead nowhere. Each app keeps the last thousand paths that it was asked for, whatever they were."""
+MAX_PATH_LENGTH = 1000
+"""Longer paths get a 404. Litestar caches the last thousand paths of each app, whatever they are."""
 
 
 class Dispatcher:
-    """Gives each request to the service whose prefix its path has. Nothing is stripped, just as with an ingress."""
+    """Routes each request to the service with its path's prefix. The prefix is not stripped, as with an ingress."""
 
     def __init__(self) -> None:
         self.apps: list[tuple[str, str, Any]] = []
         self.checks: dict[str, Callable[[], Any]] = {}
-        self.board = Board()
+        self.exposition = Exposition()
 
     def add(self, service: Service, app: Any) -> None:
         if service.routes:
@@ -42,7 +42,7 @@ class Dispatcher:
         if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
             scope["method"] = "GET"
 
-        async def watched_send(message: Any) -> None:
+        async def timed_send(message: Any) -> None:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -51,8 +51,8 @@ class Dispatcher:
 
         request = correlation_of(scope)
         try:
-            with going_back_to(request):
-                await app(scope, receive, with_correlation(watched_send, request))
+            with correlation_scope(request):
+                await app(scope, receive, with_correlation(timed_send, request))
         finally:
             REQUESTS.labels(name, scope["method"], status).observe(seconds)
 
@@ -66,7 +66,7 @@ class Dispatcher:
                 return "process", self._metrics
         if page := DOCS.at(path):
             return "process", page
-        if len(path) > LONGEST_PATH:
+        if len(path) > MAX_PATH_LENGTH:
             return "process", self._nothing_here
         for prefix, name, app in self.apps:
             if is_under(prefix, path):
@@ -82,7 +82,7 @@ class Dispatcher:
         await respond(send, 200 if ready else 503, {"ready": ready, "services": found})
 
     async def _metrics(self, _scope: Any, _receive: Any, send: Any) -> None:
-        await respond(send, 200, await self.board.text(), CONTENT_TYPE)
+        await respond(send, 200, await self.exposition.text(), CONTENT_TYPE)
 
     async def _nothing_here(self, _scope: Any, _receive: Any, send: Any) -> None:
         await respond(send, 404, NotFound().document(), "application/problem+json")

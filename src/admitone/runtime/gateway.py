@@ -19,11 +19,11 @@ from admitone.services import SERVICES
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host"}
 
 NOT_HANDED_BACK = HOP_BY_HOP | {b"date"}
-"""Our own server says the time, too, and two of them together are no date."""
+"""Our own server sets a Date header, too; two of them would be invalid."""
 
 
 class Gateway:
-    """Hands each request on to the service whose prefix its path has, and the answer back as it comes."""
+    """Forwards each request to the service with its path's prefix, and streams the answer back."""
 
     def __init__(self, urls: Mapping[str, str], client: httpx.AsyncClient) -> None:
         self.urls = urls
@@ -49,11 +49,11 @@ class Gateway:
         else:
             for prefix, name in self.prefixes:
                 if is_under(prefix, path):
-                    await self._hand_on(self.urls[name], scope, receive, send)
+                    await self._forward(self.urls[name], scope, receive, send)
                     return
             await _refuse(send, NotFound())
 
-    async def _hand_on(self, url: str, scope: Any, receive: Any, send: Any) -> None:
+    async def _forward(self, url: str, scope: Any, receive: Any, send: Any) -> None:
         body = b""
         more = True
         while more:
@@ -80,7 +80,7 @@ class Gateway:
         try:
             headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_HANDED_BACK]
             await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-            await _until_gone(receive, _hand_back(answer, send))
+            await _until_disconnected(receive, _send_response(answer, send))
         finally:
             await answer.aclose()
 
@@ -102,7 +102,7 @@ def is_plain(raw_path: bytes) -> bool:
 
 @contextlib.asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Raises WrongSettings when nothing says where the services are."""
+    """A gateway to the services' addresses. Raises WrongSettings when they are not set."""
     if not settings.service_urls:
         raise WrongSettings("the gateway needs to know where the services are: set ADMITONE_AUTH_URL, ADMITONE_TICKETS_URL and so on.")
     # An idle connection is given up before the service does so (after 5 s), so that no request meets a closed door.
@@ -115,15 +115,15 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         yield Gateway(settings.service_urls, client)
 
 
-async def _hand_back(answer: httpx.Response, send: Any) -> None:
+async def _send_response(answer: httpx.Response, send: Any) -> None:
     with contextlib.suppress(httpx.HTTPError):
         async for chunk in answer.aiter_raw():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _until_gone(receive: Any, work: Coroutine[Any, Any, None]) -> None:
-    """Do that, unless whoever asked for it goes away first: an event stream would go on for ever."""
+async def _until_disconnected(receive: Any, work: Coroutine[Any, Any, None]) -> None:
+    """Run the work until the client disconnects: an event stream would go on for ever."""
     working, gone = asyncio.ensure_future(work), asyncio.ensure_future(receive())
     gone.add_done_callback(lambda _: working.cancel())
     try:

@@ -1,4 +1,4 @@
-"""Whom a child process runs as when we are root, and that it ends when we do."""
+"""The account of a child process when we are root, and its end together with ours."""
 
 import contextlib
 import ctypes
@@ -20,7 +20,7 @@ class NoAccount(Exception):
 
 @dataclass(frozen=True)
 class Account:
-    """Whom the engines run as, when we are root. `namespace`: still root, but not in its own eyes."""
+    """The account of the engines when we are root. `namespace`: root, in a user namespace in which it is nobody."""
 
     uid: int
     gid: int
@@ -28,7 +28,7 @@ class Account:
 
 
 def account_for(folder: Path, program: Path) -> Account | None:
-    """Who can enter the folder and run the program, when we are root; None for whoever we are. Raises NoAccount."""
+    """When we are root, an account that can enter the folder and run the program; None otherwise. Raises NoAccount."""
     if os.geteuid() != 0:
         return None
     enter_and_run = ["sh", "-c", 'cd "$1" && "$2" --version', "sh", str(folder), str(program)]

@@ -14,14 +14,14 @@ from admitone.kit.delivery.consumer import Consumer
 from admitone.kit.delivery.relay import Relay
 from admitone.kit.http.app import litestar_app
 from admitone.kit.http.session import Verifier
-from admitone.kit.observe.gauges import of_service
+from admitone.kit.observe.gauges import service_gauges
 from admitone.kit.service import Service
 from admitone.runtime.dispatcher import Dispatcher
 
 
 @contextlib.asynccontextmanager
 async def running(services: Sequence[Service], settings: Settings) -> AsyncIterator[Dispatcher]:
-    """These services, migrated, connected and at work. When a loop of theirs dies, the block is ended with its error."""
+    """Migrate, connect and run these services. When a background task of theirs fails, the block ends with its error."""
     dispatcher = Dispatcher()
     if not settings.public_keys:
         raise WrongSettings("there are no keys to check sessions with: set ADMITONE_PUBLIC_KEYS (`admitone keygen` prints one).")
@@ -41,13 +41,13 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 url = settings.database_url_of(service.name)
                 await migrate_at(url, service.name)
                 db = await stack.enter_async_context(connected(service.name, url))
-            provided = {name: await _begun(stack, make(settings, db)) for name, make in service.provides.items()}
+            provided = {name: await _entered(stack, make(settings, db)) for name, make in service.provides.items()}
             if db is not None:
                 bus = Bus(service.name, settings.nats_url_of(service.name))
                 tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
                 dispatcher.checks[service.name] = _check_of(db, bus)
-                figures = partial(of_service, service.name, url, service.figures, bus, service.handlers is not None)
-                dispatcher.board.add(service.name, service.figures, figures)
+                gauges = partial(service_gauges, service.name, url, service.gauges, bus, service.handlers is not None)
+                dispatcher.exposition.add(service.name, service.gauges, gauges)
             else:
                 dispatcher.checks[service.name] = _answers
             tasks += [loops.create_task(job(db, settings, **provided)) for job in service.jobs]
@@ -61,13 +61,13 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 task.cancel()
 
 
-async def _begun(stack: contextlib.AsyncExitStack, made: Any) -> Any:
-    """What has a life of its own begins it here, and ends it with the stack."""
+async def _entered(stack: contextlib.AsyncExitStack, made: Any) -> Any:
+    """Enter an async context manager for as long as the service runs; return anything else as it is."""
     return await stack.enter_async_context(made) if isinstance(made, contextlib.AbstractAsyncContextManager) else made
 
 
 async def _exchange_events(service: Service, db: Database, bus: Bus, database_url: str) -> None:
-    """Say what this service has to say, and hear what it wants to hear, for as long as it runs."""
+    """Publish and consume the service's events for as long as it runs."""
     async with bus.connected(), asyncio.TaskGroup() as loops:
         loops.create_task(Relay(db, bus, database_url).run())
         if service.handlers is not None:
@@ -75,7 +75,7 @@ async def _exchange_events(service: Service, db: Database, bus: Bus, database_ur
 
 
 async def _answers() -> dict[str, Any]:
-    """A service that lacks nothing is ready as soon as it answers."""
+    """The readiness of a service without a database: it is ready as soon as it answers."""
     return {"ready": True}
 
 

@@ -16,7 +16,7 @@ STOP_WITHIN_SECONDS = 2
 
 
 class _Server(uvicorn.Server):
-    """Signals are ours: uvicorn would raise them again once it has stopped."""
+    """Handles no signals itself: uvicorn would raise them again once it has stopped."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -24,7 +24,7 @@ class _Server(uvicorn.Server):
 
 
 class _WithStreams:
-    """An app whose event streams end when we are to stop: they have no end of their own."""
+    """Ends the app's open event streams on shutdown: they have no end of their own."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -36,7 +36,7 @@ class _WithStreams:
         task = asyncio.current_task()
         assert task is not None
 
-        async def send_noting_streams(message: Any) -> None:
+        async def send_tracking_streams(message: Any) -> None:
             await send(message)
             if message["type"] == "http.response.start" and dict(message["headers"]).get(b"content-type", b"").startswith(
                 b"text/event-stream"
@@ -46,7 +46,7 @@ class _WithStreams:
                     task.cancel()
 
         try:
-            await self.app(scope, receive, send_noting_streams)
+            await self.app(scope, receive, send_tracking_streams)
         except asyncio.CancelledError:
             if not self.ending:
                 raise

@@ -1,4 +1,4 @@
-"""The verbs of tickets."""
+"""The commands of tickets."""
 
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -41,7 +41,7 @@ async def withdraw_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID) -> None:
 
 
 async def write_note(tx: Tx, ticket_id: UUID, seller_id: UUID, note: str) -> str:
-    """What the buyer will read, or reads already; one that is all blank is none. Raises TicketNotFound or NotYourTicket."""
+    """Store the seller's note for the buyer; a blank note removes it. Raises TicketNotFound or NotYourTicket."""
     note = note if note.strip() else ""
     if not await repository.write_note(tx, ticket_id, seller_id, note):
         raise await _why_not(tx, ticket_id, seller_id)
@@ -50,30 +50,30 @@ async def write_note(tx: Tx, ticket_id: UUID, seller_id: UUID, note: str) -> str
 
 async def read_note(tx: Tx, ticket_id: UUID, reader_id: UUID) -> str:
     """For the seller, and for the buyer of the complete order. Raises NoteNotFound for anybody else, whether there is one or not."""
-    note = await repository.note(tx, ticket_id, reader_id)
+    note = await repository.get_note(tx, ticket_id, reader_id)
     if note is None:
         raise NoteNotFound
     return note
 
 
 async def lock_ticket(tx: Tx, order: OrderEvent) -> None:
-    """Hold the ticket for this order, unless a newer order was heard of; refuse it if it was made for another ticket than ours is now."""
+    """Lock the ticket for this order, unless a newer order is known. Refuse it when title or price differ, or it is withdrawn."""
     ticket = await repository.lock(tx, order)
     if ticket is not None:
         await tx.emit(_state(ticket, TicketUpdated))
         return
-    refused = await repository.remember_lock(tx, order.ticket_id, order.lock)
+    is_newest = await repository.remember_fencing_token(tx, order.ticket_id, order.lock)
     ticket = await repository.get(tx, order.ticket_id)
     if ticket is None:
         raise LookupError(f"order {order.order_id} is for a ticket that never was: {order.ticket_id}")
-    if not refused:
+    if not is_newest:
         return  # A newer order was heard of, or this very one: then it has had its answer.
     reason = "withdrawn" if ticket.withdrawn else "price_changed"
     await tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))
 
 
 async def lock_longer(tx: Tx, order: OrderEvent) -> None:
-    """The buyer has more time. Heard of before its creation, an order locks by this as it would have by that."""
+    """Lock the ticket until the new deadline. When OrderExtended arrives before OrderCreated, it locks in its place."""
     ticket = await repository.lock_longer(tx, order)
     if ticket is None:
         await lock_ticket(tx, order)
@@ -82,28 +82,28 @@ async def lock_longer(tx: Tx, order: OrderEvent) -> None:
 
 
 async def unlock_ticket(tx: Tx, order: OrderEvent) -> None:
-    """An order has ended without a sale: whoever holds the ticket by that token or an older one holds it no more."""
+    """Free the ticket after an order ended without a sale, if it is held by that fencing token or an older one."""
     ticket = await repository.unlock(tx, order.ticket_id, order.lock)
     if ticket is not None:
         await tx.emit(_state(ticket, TicketUpdated))
     else:
-        await repository.remember_lock(tx, order.ticket_id, order.lock)
+        await repository.remember_fencing_token(tx, order.ticket_id, order.lock)
 
 
 async def sell_ticket(tx: Tx, order: OrderEvent) -> None:
     """The order was paid: the ticket is sold, whatever else was heard before, and its buyer may read the note."""
-    await repository.note_purchase(tx, order.order_id, order.user_id, refunded=False)
+    await repository.record_purchase(tx, order.order_id, order.user_id, refunded=False)
     ticket = await repository.sell(tx, order.ticket_id, order.order_id, order.lock)
     if ticket is not None:
         await tx.emit(_state(ticket, TicketUpdated))
 
 
 async def relist_ticket(tx: Tx, order: OrderRefunded) -> None:
-    """A refunded order's ticket stays sold, unless it is to go on sale again: then a newer token may lock it.
+    """Put a refunded order's ticket on sale again, if `relist` says so: then a newer fencing token may lock it.
 
-    Either way who had bought it does not read the note any more.
+    In any case its buyer can't read the note any more.
     """
-    await repository.note_purchase(tx, order.order_id, order.user_id, refunded=True)
+    await repository.record_purchase(tx, order.order_id, order.user_id, refunded=True)
     if order.relist:
         ticket = await repository.relist(tx, order.ticket_id, order.lock)
         if ticket is not None:

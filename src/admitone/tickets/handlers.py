@@ -1,4 +1,4 @@
-"""What tickets does about orders. The fencing token decides, never the order of arrival."""
+"""Event handlers of tickets. The fencing token decides, never the order of arrival."""
 
 from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderExtended, OrderRefunded
 from admitone.kit.data.db import Tx

@@ -70,6 +70,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     withdrawn: bool
     sold: bool
     lock: int
+    """The fencing token of the newest order that was received for the ticket."""
     locked_until: datetime | None
     created_at: datetime
     relisted: int

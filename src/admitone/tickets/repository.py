@@ -8,8 +8,8 @@ from admitone.kit.data.db import Tx
 from admitone.kit.http.paging import after
 from admitone.tickets.model import Search, Ticket
 
-WALK = 1000
-"""So many tickets are looked at one by one, which takes a millisecond or two."""
+SCAN_LIMIT = 1000
+"""A search reads up to so many tickets in list order before it uses the n-gram index; that takes a millisecond or two."""
 
 
 async def insert(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime) -> Ticket:
@@ -61,9 +61,9 @@ async def withdraw(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Ticket | None:
 
 
 async def lock(tx: Tx, order: OrderEvent) -> Ticket | None:
-    """The ticket, held for this order; or None when its token is not newer or the ticket is not what the order says.
+    """The ticket, locked for this order. None when its fencing token is not newer, or title, price or currency differ.
 
-    A newer token says that every older order has ended, even one that was paid: it was refunded, and that news is on its way.
+    A newer token means that every older order has ended. One that was paid was refunded, and its event is still on its way.
     """
     return await tx.one(
         Ticket,
@@ -84,7 +84,7 @@ async def lock(tx: Tx, order: OrderEvent) -> Ticket | None:
 
 
 async def lock_longer(tx: Tx, order: OrderEvent) -> Ticket | None:
-    """The ticket, held for this order until its new deadline; or None when this order does not hold it, or did so until then already."""
+    """The ticket, locked until the new deadline. None when this order does not hold it, or already holds it for as long."""
     return await tx.one(
         Ticket,
         """
@@ -98,8 +98,8 @@ async def lock_longer(tx: Tx, order: OrderEvent) -> Ticket | None:
     )
 
 
-async def unlock(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
-    """The ticket, free again; or None when nobody held it, or only by a newer token."""
+async def unlock(tx: Tx, ticket_id: UUID, fencing_token: int) -> Ticket | None:
+    """The ticket, free again; or None when no order holds it, or one with a newer fencing token does."""
     return await tx.one(
         Ticket,
         """
@@ -108,12 +108,12 @@ async def unlock(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
         RETURNING *
         """,
         ticket_id,
-        lock,
+        fencing_token,
     )
 
 
-async def sell(tx: Tx, ticket_id: UUID, order_id: UUID, lock: int) -> Ticket | None:
-    """The sold ticket; or None when this order has it already, a newer token holds it, or it is on sale again since the refund."""
+async def sell(tx: Tx, ticket_id: UUID, order_id: UUID, fencing_token: int) -> Ticket | None:
+    """The sold ticket. None when it was sold to this order before, a newer token holds it, or it was relisted after the refund."""
     return await tx.one(
         Ticket,
         """
@@ -123,19 +123,19 @@ async def sell(tx: Tx, ticket_id: UUID, order_id: UUID, lock: int) -> Ticket | N
         """,
         ticket_id,
         order_id,
-        lock,
+        fencing_token,
     )
 
 
-async def relist(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
-    """The ticket, on sale again; or None when it was not sold or held by this token. Either way this token sells nothing from now on."""
+async def relist(tx: Tx, ticket_id: UUID, fencing_token: int) -> Ticket | None:
+    """The ticket, on sale again; or None when this token did not hold it. From now on this token can't sell it any more."""
     await tx.run(
         """
         UPDATE tickets SET relisted = $2, lock = greatest(lock, $2)
         WHERE ticket_id = $1 AND relisted < $2 AND (lock > $2 OR order_id IS NULL)
         """,
         ticket_id,
-        lock,
+        fencing_token,
     )
     return await tx.one(
         Ticket,
@@ -145,17 +145,17 @@ async def relist(tx: Tx, ticket_id: UUID, lock: int) -> Ticket | None:
         RETURNING *
         """,
         ticket_id,
-        lock,
+        fencing_token,
     )
 
 
-async def remember_lock(tx: Tx, ticket_id: UUID, lock: int) -> bool:
-    """Whether this token is the highest yet; it is remembered, so that nothing older counts from now on."""
-    return bool(await tx.run("UPDATE tickets SET lock = $2 WHERE ticket_id = $1 AND lock < $2", ticket_id, lock))
+async def remember_fencing_token(tx: Tx, ticket_id: UUID, fencing_token: int) -> bool:
+    """Store the fencing token, so that older orders are ignored. False when the ticket has this token or a newer one."""
+    return bool(await tx.run("UPDATE tickets SET lock = $2 WHERE ticket_id = $1 AND lock < $2", ticket_id, fencing_token))
 
 
 async def write_note(tx: Tx, ticket_id: UUID, seller_id: UUID, note: str) -> bool:
-    """Whether it is written: only a ticket's seller may."""
+    """Store the seller's note. False when the user is not the ticket's seller."""
     return bool(
         await tx.run(
             """
@@ -169,8 +169,8 @@ async def write_note(tx: Tx, ticket_id: UUID, seller_id: UUID, note: str) -> boo
     )
 
 
-async def note(tx: Tx, ticket_id: UUID, reader_id: UUID) -> str | None:
-    """The note for its reader, empty where there is none; or None for who is neither the seller nor has bought the ticket and kept it."""
+async def get_note(tx: Tx, ticket_id: UUID, reader_id: UUID) -> str | None:
+    """The seller's note, empty if there is none. None for a reader who is neither the seller nor a buyer without a refund."""
     found: str | None = await tx.value(
         """
         SELECT coalesce(note, '') FROM tickets LEFT JOIN notes USING (ticket_id) LEFT JOIN purchases USING (order_id)
@@ -182,8 +182,8 @@ async def note(tx: Tx, ticket_id: UUID, reader_id: UUID) -> str | None:
     return found
 
 
-async def note_purchase(tx: Tx, order_id: UUID, user_id: UUID, refunded: bool) -> None:
-    """This user has paid for this order; once the money was given back, that stays true, whatever is heard later."""
+async def record_purchase(tx: Tx, order_id: UUID, user_id: UUID, refunded: bool) -> None:
+    """Record that this user has paid for the order. Once `refunded` is true, it stays true, whatever arrives later."""
     await tx.run(
         """
         INSERT INTO purchases (order_id, user_id, refunded) VALUES ($1, $2, $3)
@@ -202,50 +202,55 @@ async def get(tx: Tx, ticket_id: UUID) -> Ticket | None:
 async def search(tx: Tx, wanted: Search) -> list[Ticket]:
     """Available tickets, one more than the limit where there are more. Raises BadInput for a cursor that is none.
 
-    What many tickets have is met soon on a walk along the list; what few have is found by an index and sorted then. Which of both it
-    is, we find out by walking a little way, so that no estimate has to be right.
+    1. Without conditions that need a filter, read the page from the index of the sort order.
+    2. Otherwise scan the first SCAN_LIMIT tickets in that order, and filter them. A common word fills the page here.
+    3. If the page is not full, find all matches, by the n-gram index where there is a text, and sort them. Only few match here.
+
+    The scan replaces the planner's estimate of how common a word is, which can be wrong.
     """
     newest = wanted.sort == "newest"
-    sorted_by, beyond = ("created_at", "<") if newest else ("price_cents", ">")
+    sorted_by, operator = ("created_at", "<") if newest else ("price_cents", ">")
     order = "created_at DESC, ticket_id DESC" if newest else "price_cents, ticket_id"
     values: list[object] = []
 
-    def put(value: object) -> str:
+    def parameter(value: object) -> str:
         values.append(value)
         return f"${len(values)}"
 
-    on_the_way, elsewhere, by_index = ["order_id IS NULL AND NOT withdrawn AND NOT sold"], list[str](), list[str]()
+    scan_conditions = ["order_id IS NULL AND NOT withdrawn AND NOT sold"]
+    filter_conditions, index_conditions = list[str](), list[str]()
     place, ticket_id = after(wanted.cursor, by=datetime if newest else int)
     if ticket_id is not None:
-        on_the_way.append(f"({sorted_by}, ticket_id) {beyond} ({put(place)}, {put(ticket_id)})")
+        scan_conditions.append(f"({sorted_by}, ticket_id) {operator} ({parameter(place)}, {parameter(ticket_id)})")
     for sign, price in ((">=", wanted.min), ("<=", wanted.max)):
         if price is not None:
-            (elsewhere if newest else on_the_way).append(f"price_cents {sign} {put(price)}")
+            (filter_conditions if newest else scan_conditions).append(f"price_cents {sign} {parameter(price)}")
     if q := wanted.q.strip():
-        text = f"lower({put(q)}::text)"
-        elsewhere.append(f"strpos(lower(title), {text}) > 0")
-        by_index.append(f"ngrams(lower(title), 1) @> ngrams({text}, least(char_length({text}), 3))")
+        text = f"lower({parameter(q)}::text)"
+        filter_conditions.append(f"strpos(lower(title), {text}) > 0")
+        index_conditions.append(f"ngrams(lower(title), 1) @> ngrams({text}, least(char_length({text}), 3))")
 
-    walk = f"SELECT * FROM tickets WHERE {' AND '.join(on_the_way)} ORDER BY {order} LIMIT"
-    most = wanted.limit + 1
-    if not elsewhere:
-        return await tx.all(Ticket, f"{walk} {most}", *values)
-    met = await tx.all(
-        Ticket, f"SELECT * FROM ({walk} {WALK}) AS way WHERE {' AND '.join(elsewhere)} ORDER BY {order} LIMIT {most}", *values
+    scan = f"SELECT * FROM tickets WHERE {' AND '.join(scan_conditions)} ORDER BY {order} LIMIT"
+    count = wanted.limit + 1
+    if not filter_conditions:
+        return await tx.all(Ticket, f"{scan} {count}", *values)
+    conditions = " AND ".join(filter_conditions)
+    matches = await tx.all(
+        Ticket, f"SELECT * FROM ({scan} {SCAN_LIMIT}) AS scanned WHERE {conditions} ORDER BY {order} LIMIT {count}", *values
     )
-    if len(met) == most:
-        return met
+    if len(matches) == count:
+        return matches
     return await tx.all(
         Ticket,
         f"""
-        WITH found AS MATERIALIZED (SELECT * FROM tickets WHERE {" AND ".join(on_the_way + elsewhere + by_index)})
-        SELECT * FROM found ORDER BY {order} LIMIT {most}
+        WITH found AS MATERIALIZED (SELECT * FROM tickets WHERE {" AND ".join(scan_conditions + filter_conditions + index_conditions)})
+        SELECT * FROM found ORDER BY {order} LIMIT {count}
         """,
         *values,
     )
 
 
-async def of_seller(tx: Tx, seller_id: UUID, limit: int, cursor: str | None) -> list[Ticket]:
+async def list_by_seller(tx: Tx, seller_id: UUID, limit: int, cursor: str | None) -> list[Ticket]:
     """A seller's tickets in every state, newest first, one more than the limit where there are more."""
     created_at, ticket_id = after(cursor, by=datetime)
     return await tx.all(

@@ -47,7 +47,7 @@ async def my_tickets(request: AnyRequest, db: Database, user: User) -> Response[
     """One's own tickets in all states, newest first."""
     page = read_query(request, Page)
     async with db.reading() as tx:
-        found = await repository.of_seller(tx, user.id, page.limit, page.cursor)
+        found = await repository.list_by_seller(tx, user.id, page.limit, page.cursor)
     return _page(request, found, page.limit, newest=True)
 
 

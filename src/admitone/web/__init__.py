@@ -9,7 +9,7 @@ listens to: TicketCreated, TicketUpdated, OrderCreated, OrderReserved, OrderExte
 
 from admitone.kit.service import Service
 from admitone.web.api import client_of
-from admitone.web.changes import Live, listen
+from admitone.web.changes import LiveChanges, listen
 from admitone.web.pages import ROUTES
 from admitone.web.render import error_page
 
@@ -17,7 +17,7 @@ service = Service(
     name="web",
     prefix="/",
     routes=ROUTES,
-    provides={"client": client_of, "live": lambda _settings, _db: Live()},
+    provides={"client": client_of, "live": lambda _settings, _db: LiveChanges()},
     jobs=(listen,),
     has_database=False,
     exception_handlers={Exception: error_page},

@@ -47,7 +47,7 @@ def _form(request: AnyRequest, visitor: Visitor, template: str) -> Response[str]
 
 
 async def _enter(request: AnyRequest, template: str, enter: Callable[[str, str], Awaitable[str]]) -> Response[str]:
-    """On with a session to where the visitor was, or the form again, without the password."""
+    """Redirect with the new session to where the visitor was, or show the form again, without the password."""
     fields = await read_form(request)
     back = safe_next(fields.get("next", "/"))
     email = fields.get("email", "").strip()

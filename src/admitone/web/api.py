@@ -1,11 +1,9 @@
-"""A typed client of the other services' HTTP API: all that the pages know of the rest of the house."""
+"""A typed client of the other services' HTTP API. The pages know the other services only by it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Generic, TypeVar
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -15,6 +13,7 @@ import msgspec
 from admitone.config import Settings
 from admitone.kit.data.db import Database
 from admitone.kit.observe.log import correlation, log
+from admitone.web.answers import Attempt, HistoryLine, Item, Order, Page, Proof, Ticket
 
 PAGE_SIZE = 24
 ANSWER_WITHIN_SECONDS = 12
@@ -22,15 +21,13 @@ ANSWER_WITHIN_SECONDS = 12
 NOTHING_BEGUN = ("processor-away",)
 """Refusals with a 503 that say for certain that nothing was done; any other 503 may have had its effect."""
 
-Item = TypeVar("Item")
-
 
 class Away(Exception):
-    """A part of the house does not answer."""
+    """Another service does not answer."""
 
 
 class Refused(Exception):
-    """The API said no, and why."""
+    """A refusal of the API, with its reason."""
 
     def __init__(self, status: int, kind: str, detail: str, errors: list[dict[str, str]]) -> None:
         super().__init__(f"{status} {kind}: {detail}")
@@ -39,112 +36,6 @@ class Refused(Exception):
         """The last word of the problem's type, such as `ticket-taken`."""
         self.detail = detail
         self.errors = errors
-
-
-class Ticket(msgspec.Struct, frozen=True, rename="camel"):
-    id: UUID
-    title: str
-    price: Decimal
-    currency: str
-    user_id: UUID
-    order_id: UUID | None
-    status: str
-    locked_until: datetime | None
-    server_time: datetime | None = None
-    version: int = 0
-
-
-class OrderedTicket(msgspec.Struct, frozen=True):
-    id: UUID
-    title: str
-    price: Decimal
-
-
-class Order(msgspec.Struct, frozen=True, rename="camel"):
-    id: UUID
-    status: str
-    reason: str | None
-    expires_at: datetime
-    server_time: datetime
-    ticket: OrderedTicket
-    currency: str
-    paid: bool
-    uncollected: bool = False
-    """Whether the bank had approved, and the money could not be taken all the same."""
-    extended: bool = False
-    """Whether its buyer has had more time."""
-
-    @property
-    def seconds_left(self) -> int:
-        """How long a payment may still begin, by the clock of the one who decides it."""
-        return max(0, int((self.expires_at - self.server_time).total_seconds()))
-
-
-class Happening(msgspec.Struct, frozen=True):
-    """A line of an order's history."""
-
-    at: datetime
-    text: str
-
-
-class Attempt(msgspec.Struct, frozen=True, rename="camel"):
-    """One try to pay for an order."""
-
-    id: UUID
-    attempt: int
-    status: str
-    failure: str | None
-    redirect_url: str | None
-    """Where the buyer confirms the payment at the bank, while it waits for that."""
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """One thing that must always hold, and what was found of it."""
-
-    name: str
-    claim: str
-    counted: str
-    violations: int
-
-
-class GivenBack(msgspec.Struct, frozen=True):
-    """Money that somebody has again, and why."""
-
-    why: str
-    times: int
-    amount: Decimal
-    currency: str
-
-
-class Proof(msgspec.Struct, frozen=True, rename="camel"):
-    """What the last published check has found."""
-
-    checked_at: datetime
-    command: str
-    tickets: int
-    orders: int
-    refused: dict[str, int]
-    sold: int
-    double_sales: int
-    given_back: list[GivenBack]
-    parked: int
-    claims: list[Claim]
-
-    @property
-    def refusals(self) -> int:
-        return sum(self.refused.values())
-
-    @property
-    def attempts(self) -> int:
-        """To buy."""
-        return self.orders + self.refusals
-
-
-class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """A part of a list, and where the next part begins."""
-
-    items: list[Item]
-    cursor: str | None
 
 
 class _Note(msgspec.Struct):
@@ -233,9 +124,9 @@ class Api:
     async def order(self, order_id: UUID) -> Order:
         return _read(await self._call("GET", f"/api/orders/{order_id}"), Order)
 
-    async def history(self, order_id: UUID) -> list[Happening]:
+    async def history(self, order_id: UUID) -> list[HistoryLine]:
         """What happened to an order so far, oldest first."""
-        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[Happening])
+        return _read(await self._call("GET", f"/api/orders/{order_id}/history"), list[HistoryLine])
 
     async def extend(self, order_id: UUID) -> None:
         """More time to pay; a second time changes nothing."""
@@ -249,7 +140,7 @@ class Api:
         await self._call("DELETE", f"/api/orders/{order_id}")
 
     async def pay(self, order_id: UUID, token: str, key: str) -> None:
-        """Begin a payment; how it stands, `payments` says."""
+        """Begin a payment; `payments` returns its state."""
         await self._call("POST", "/api/payments", {"orderId": str(order_id), "token": token}, key=key)
 
     async def payments(self, order_id: UUID) -> list[Attempt]:
@@ -273,7 +164,7 @@ class Api:
         try:
             answer = await self._client.request(method, path, json=body, params=params, headers=headers)
         except httpx.TransportError as error:
-            log.warning("a service does not answer", path=path, error=repr(error))
+            log.warning("service_unavailable", message="a service does not answer", path=path, error=repr(error))
             raise Away(path) from error
         if answer.is_success:
             return answer
@@ -296,7 +187,7 @@ def _read(answer: httpx.Response, wanted: type[Item]) -> Item:
     try:
         return msgspec.json.decode(answer.content, type=wanted)
     except msgspec.DecodeError as error:
-        log.error("an answer can't be read", path=answer.url.path, error=str(error))
+        log.error("answer_unreadable", message="an answer can't be read", path=answer.url.path, error=str(error))
         raise Away(answer.url.path) from error
 
 
@@ -312,7 +203,7 @@ def _session(answer: httpx.Response) -> str:
 
 
 def _at(ticket: Ticket, answer: httpx.Response) -> Ticket:
-    """The ticket with the time at which it was so."""
+    """The ticket with the time of the answer, by the answering server's clock."""
     return ticket if ticket.server_time else msgspec.structs.replace(ticket, server_time=clock_of(answer) or datetime.now(UTC))
 
 

@@ -6,14 +6,15 @@ from uuid import UUID
 from litestar import Response, get
 
 from admitone.kit.http.app import AnyRequest
-from admitone.web.api import Api, Away, Order, Page, Refused, Ticket
+from admitone.web.answers import Order, Page, Ticket
+from admitone.web.api import Api, Away, Refused
 from admitone.web.form import errors_by_field
-from admitone.web.render import here, page
+from admitone.web.render import current_url, page
 from admitone.web.visitor import Visitor
 
 SEARCH_LABELS = {"q": "The search", "sort": "The order", "min": "The lowest price", "max": "The highest price"}
 ENDED = ("ticket-taken", "ticket-sold", "ticket-withdrawn")
-"""Why somebody else was faster."""
+"""Refusals that mean that somebody else was faster."""
 
 
 @get("/")
@@ -36,7 +37,15 @@ def _list(
     """A page of the list; `first` says whether it is the one that the list begins with."""
     next_path = "/?" + urlencode(wanted | {"cursor": found.cursor}) if found.cursor else None
     return page(
-        request, "browse.html", status, found=found, wanted=wanted, errors=errors, next_path=next_path, first=first, here=here(request)
+        request,
+        "browse.html",
+        status,
+        found=found,
+        wanted=wanted,
+        errors=errors,
+        next_path=next_path,
+        first=first,
+        current_url=current_url(request),
     )
 
 

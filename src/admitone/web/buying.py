@@ -11,15 +11,16 @@ from litestar import Response, get, post
 from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.form import as_uuid
 from admitone.kit.http.problem import NotFound
-from admitone.web.api import Api, Attempt, Away, Item, Order, Refused
+from admitone.web.answers import Attempt, Item, Order
+from admitone.web.api import Api, Away, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import key_of, read_form
-from admitone.web.render import POLICY, POLICY_WITH_STRIPE, here, page, see_other, settings_of
+from admitone.web.render import POLICY, POLICY_WITH_STRIPE, current_url, page, see_other, settings_of
 from admitone.web.visitor import Visitor
 
 REFRESH_SECONDS = 2
 EXTRAS_WITHIN_SECONDS = 2
-MOST_TRIES = 3
+MAX_TRIES = 3
 """How many cards may be declined before the order is cancelled."""
 
 
@@ -48,7 +49,7 @@ async def my_orders(request: AnyRequest, visitor: Visitor, api: Api) -> Response
     visitor.must_be_signed_in(back="/orders")
     found = await api.my_orders(request.query_params.get("cursor", ""))
     next_path = "/orders?" + urlencode({"cursor": found.cursor}) if found.cursor else None
-    return page(request, "orders.html", found=found, next_path=next_path, here=here(request))
+    return page(request, "orders.html", found=found, next_path=next_path, current_url=current_url(request))
 
 
 @get("/orders/{order_id:uuid}")
@@ -102,7 +103,7 @@ async def cancel(request: AnyRequest, order_id: UUID, visitor: Visitor, api: Api
 
 @get([f"/orders/{{order_id:uuid}}/{verb}" for verb in ("payment", "extension", "cancellation")])
 async def back_to_order(request: AnyRequest, order_id: UUID) -> Response[str]:
-    """Where a browser asks again for the address of a form it has sent."""
+    """A reload of a form's address leads back to the order."""
     return see_other(request, f"/orders/{order_id}")
 
 
@@ -120,10 +121,10 @@ async def _order_page(
     request: AnyRequest, api: Api, order_id: UUID, status: int = 200, *, refused: Refused | None = None, card_error: str = ""
 ) -> Response[str]:
     order = await api.order(order_id)
-    attempts, history, note = await asyncio.gather(_attempts(api, order), _extra(api.history(order.id), []), _note(api, order))
+    attempts, history, note = await asyncio.gather(_attempts(api, order), _optional(api.history(order.id), []), _note(api, order))
     failed = [attempt for attempt in attempts if attempt.status == "failed"]
     under_way = next((attempt for attempt in attempts if attempt not in failed), None)
-    tries_left = MOST_TRIES - len(failed)
+    tries_left = MAX_TRIES - len(failed)
     payable = order.status == "awaiting:payment" and order.seconds_left > 0 and under_way is None and tries_left > 0
     waits_for_bank = order.status == "awaiting:payment" and under_way is not None and under_way.redirect_url is not None
     stripe_key = settings_of(request).stripe_publishable_key if payable else None
@@ -149,17 +150,17 @@ async def _order_page(
 
 
 async def _attempts(api: Api, order: Order) -> list[Attempt]:
-    """What has been tried to pay an order that waits for it."""
-    return await _extra(api.payments(order.id), []) if order.status == "awaiting:payment" else []
+    """The attempts to pay an order that is waiting for its payment."""
+    return await _optional(api.payments(order.id), []) if order.status == "awaiting:payment" else []
 
 
 async def _note(api: Api, order: Order) -> str | None:
     """What the seller has left for who has bought the ticket; None when that can't be had."""
-    return await _extra(api.note(order.ticket.id), None) if order.status == "complete" else None
+    return await _optional(api.note(order.ticket.id), None) if order.status == "complete" else None
 
 
-async def _extra(asked: Coroutine[Any, Any, Item], otherwise: Item) -> Item:
-    """What a page can do without when nobody can say it, or not soon."""
+async def _optional(asked: Coroutine[Any, Any, Item], otherwise: Item) -> Item:
+    """An optional part of a page: `otherwise` when the service refuses, or does not answer in time."""
     try:
         async with asyncio.timeout(EXTRAS_WITHIN_SECONDS):
             return await asked

@@ -1,6 +1,6 @@
-"""What has happened to tickets and orders lately, for every open page of this process to read at its own pace.
+"""A buffer of the latest changes of tickets and orders, which every open page of this process reads at its own pace.
 
-There is no queue per page: a page has its place among the latest changes, and takes what came after it whenever it can.
+There is no queue per page: a page has a cursor in the buffer, and reads what came after it.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ from admitone.kit.data.db import Database, Signal
 from admitone.kit.delivery.bus import Bus
 from admitone.kit.delivery.feed import feed
 from admitone.kit.event import Event
-from admitone.kit.service import each_process_hears
-from admitone.web.api import Ticket
+from admitone.kit.service import ephemeral_listener
+from admitone.web.answers import Ticket
 
-KEPT = 1000
-"""A page that has missed more changes than this asks for itself anew."""
-BUYERS_KEPT = 20_000
+MAX_CHANGES = 1000
+"""A page that has missed more changes than this is asked to reload."""
+MAX_BUYERS = 20_000
 EVENTS = (
     *(TicketCreated, TicketUpdated),
     *(OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded),
@@ -47,64 +47,64 @@ EVENTS = (
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to one ticket, or to one order. It is neither for the moment at which we began to listen."""
+    """A change of one ticket or one order. Neither is set for the entry with which a new buffer begins."""
 
-    at: str
-    """The event's id: the same in every process, so that a page finds its place in any of them."""
+    cursor: str
+    """The event's id. It is the same in every process, so that a page can continue in any of them."""
     ticket: Ticket | None = None
-    """As it is since then."""
+    """The ticket after the change."""
     order_id: UUID | None = None
-    """An order that is not what it was."""
+    """The order that has changed."""
     buyer: UUID | None = None
-    """Who holds the ticket, or has bought it; whose order it is."""
-    _made: dict[Callable[["Change"], bytes], bytes] = field(default_factory=dict, compare=False)
+    """The buyer who holds or has bought the ticket, or whose order it is."""
+    _rendered: dict[Callable[["Change"], bytes], bytes] = field(default_factory=dict, compare=False)
 
     @property
-    def about(self) -> UUID | None:
+    def subject(self) -> UUID | None:
         return self.ticket.id if self.ticket else self.order_id
 
-    def made(self, make: Callable[["Change"], bytes]) -> bytes:
-        """What this makes of it, made once: when the first page needs it."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        return self._made[make]
+    def rendered(self, render: Callable[["Change"], bytes]) -> bytes:
+        """The change as this function renders it. The result is cached, so that it is rendered once for all pages."""
+        if render not in self._rendered:
+            self._rendered[render] = render(self)
+        return self._rendered[render]
 
 
-class Live:
-    """The latest changes, and a signal that there is another."""
+class LiveChanges:
+    """The latest changes, and a signal that fires for each new one."""
 
     def __init__(self) -> None:
-        self.changes: deque[Change] = deque(maxlen=KEPT)
+        self.changes: deque[Change] = deque(maxlen=MAX_CHANGES)
         self.changed = Signal()
         self._versions: dict[UUID, int] = {}
         self._buyers: dict[UUID, UUID] = {}
 
     @property
-    def at(self) -> str:
-        """Where a page stands that is made from what is asked for from now on; empty while nothing is known."""
-        return self.changes[-1].at if self.changes else ""
+    def cursor(self) -> str:
+        """The cursor of the latest change, for pages that are rendered from now on; empty before the first one."""
+        return self.changes[-1].cursor if self.changes else ""
 
-    def after(self, at: str) -> Sequence[Change] | None:
-        """What came after that place, of each ticket and order the latest; None when we know of no such place (any more)."""
+    def since(self, cursor: str) -> Sequence[Change] | None:
+        """Latest change per ticket and order since `cursor`; None if the cursor is no longer buffered."""
         news: dict[UUID, Change] = {}
         for change in reversed(self.changes):
-            if change.at == at:
+            if change.cursor == cursor:
                 return [*reversed(news.values())]
-            if change.about is not None:
-                news.setdefault(change.about, change)
+            if change.subject is not None:
+                news.setdefault(change.subject, change)
         return None
 
-    def begin(self) -> None:
-        """Something may have been missed: whoever reads has to look for themselves."""
+    def reset(self) -> None:
+        """Clear the buffer when events may have been missed: every page is asked to reload."""
         self.changes.clear()
         self._add(Change(str(uuid4())))
 
-    def hear(self, event_id: UUID, event: Event) -> None:
-        """A change, unless a later one of the same ticket was heard of. Of orders each is one: their pages ask how they are."""
+    def record(self, event_id: UUID, event: Event) -> None:
+        """Add an event's change. A ticket event with an older version than the last one is ignored; every order event is a change."""
         match event:
             case OrderEvent():
                 self._buyers[event.order_id] = event.user_id
-                if len(self._buyers) > BUYERS_KEPT:
+                if len(self._buyers) > MAX_BUYERS:
                     del self._buyers[next(iter(self._buyers))]
                 self._add(Change(str(event_id), order_id=event.order_id, buyer=event.user_id))
             case PaymentFailed() | PaymentCreated() | PaymentUncollected() if event.order_id in self._buyers:
@@ -115,22 +115,22 @@ class Live:
                 self._add(Change(str(event_id), _ticket(event), buyer=buyer))
 
     def _add(self, change: Change) -> None:
-        if len(self.changes) == KEPT and (oldest := self.changes[0].ticket) and self._versions.get(oldest.id) == oldest.version:
+        if len(self.changes) == MAX_CHANGES and (oldest := self.changes[0].ticket) and self._versions.get(oldest.id) == oldest.version:
             del self._versions[oldest.id]
         self.changes.append(change)
         self.changed.fire()
 
 
-@each_process_hears("web", *EVENTS)
-async def listen(_db: Database | None, settings: Settings, live: Live, **_: Any) -> None:
-    """Every open page that shows what has changed, or should, is told; those of an order are its buyer's alone."""
+@ephemeral_listener("web", *EVENTS)
+async def listen(_db: Database | None, settings: Settings, live: LiveChanges, **_: Any) -> None:
+    """Sends the change to every open page that shows it; changes of an order go to its buyer only."""
     bus = Bus("web", settings.nats_url_of("web"))
     async with bus.connected(), contextlib.aclosing(feed(bus, *EVENTS)) as heard:
         async for news in heard:
             if news is None:
-                live.begin()
+                live.reset()
             else:
-                live.hear(*news)
+                live.record(*news)
 
 
 def _ticket(event: TicketEvent) -> Ticket:

@@ -9,7 +9,7 @@ from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.problem import Problem
 from admitone.web.api import Refused
 
-MOST_FIELDS = 50
+MAX_FIELDS = 50
 
 
 class UnreadableForm(Problem):
@@ -27,7 +27,7 @@ async def read_form(request: AnyRequest) -> dict[str, str]:
         return {}
     text = (await request.body()).decode("utf-8", "replace")
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MOST_FIELDS)
+        pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise UnreadableForm from error
     return dict(reversed(pairs))

@@ -132,13 +132,13 @@ def page(request: AnyRequest, template: str, status: int = 200, *, policy: str =
     return Response(text, status_code=status, headers=headers, media_type="text/html")
 
 
-def part(template: str, **values: Any) -> str:
-    """A piece of a page, the same for many: nothing of a visitor is in it."""
+def render_fragment(template: str, **values: Any) -> str:
+    """Render a part of a page that is the same for many visitors: it contains nothing personal."""
     return templates.get_template(template).render(**values)
 
 
-def here(request: AnyRequest) -> str:
-    """The address of the page that is asked for."""
+def current_url(request: AnyRequest) -> str:
+    """The path and query of the requested page."""
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
@@ -149,7 +149,7 @@ def settings_of(request: AnyRequest) -> Settings:
 
 
 def see_other(request: AnyRequest, path: str, new_cookie: str | None = None) -> Response[str]:
-    """On to another page of ours, as after every form that has done its work."""
+    """A redirect (303) to another page of ours, as after a form that has succeeded."""
     headers = _new_headers(_visitor(request), new_cookie) | {"Location": quote(path, safe=LOCATION_SAFE)}
     return Response("", status_code=303, headers=headers, media_type="text/html")
 
@@ -159,7 +159,7 @@ def sign_in_path(back: str) -> str:
 
 
 def error_page(request: AnyRequest, error: Exception) -> Response[str]:
-    """What went wrong, said kindly, under its own status."""
+    """The page for an error, with its status."""
     match error:
         case SignInFirst(back=back):
             return see_other(request, sign_in_path(back))
@@ -190,9 +190,9 @@ def _error(request: AnyRequest, status: int, detail: str) -> Response[str]:
 
 def _what_now(request: AnyRequest) -> str:
     if request.method == "GET":
-        return "The part of the house that this page needs is not answering. Please try again in a moment."
+        return "This page is temporarily unavailable. Please try again in a moment."
     return (
-        "The part of the house that does this is not answering, so we can't say whether it was done. Please look at your orders "
+        "This is temporarily unavailable, so we can't say whether it was done. Please look at your orders "
         "and listings in a moment, before you try again."
     )
 

@@ -9,10 +9,11 @@ from litestar import Response, get, post
 from admitone.config import Settings
 from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.problem import Problem
-from admitone.web.api import Api, Refused, Ticket
+from admitone.web.answers import Ticket
+from admitone.web.api import Api, Refused
 from admitone.web.browsing import ticket_page
 from admitone.web.form import errors_by_field, key_of, read_form
-from admitone.web.render import here, page, see_other
+from admitone.web.render import current_url, page, see_other
 from admitone.web.visitor import Visitor
 
 LABELS = {"title": "The title", "price": "The price", "note": "The note"}
@@ -79,7 +80,7 @@ async def edit(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api)
 
 @post("/tickets/{ticket_id:uuid}/note")
 async def write_note(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api) -> Response[str]:
-    """From the ticket's own page, also when it is sold."""
+    """Store the note from the ticket's own page, also when the ticket is sold."""
     ticket = await _own_ticket(ticket_id, visitor, api)
     fields = await read_form(request)
     if errors := await _wrong(api.write_note(ticket_id, note_in(fields))):
@@ -101,7 +102,7 @@ async def withdraw(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: 
 
 @get([f"/tickets/{{ticket_id:uuid}}/{verb}" for verb in ("withdrawal", "note")])
 async def back_to_ticket(request: AnyRequest, ticket_id: UUID) -> Response[str]:
-    """Where a browser asks again for the address of a form it has sent."""
+    """A reload of a form's address leads back to the ticket."""
     return see_other(request, f"/tickets/{ticket_id}")
 
 
@@ -110,7 +111,7 @@ async def my_listings(request: AnyRequest, visitor: Visitor, api: Api) -> Respon
     visitor.must_be_signed_in(back="/listings")
     found = await api.my_tickets(request.query_params.get("cursor", ""))
     next_path = "/listings?" + urlencode({"cursor": found.cursor}) if found.cursor else None
-    return page(request, "listings.html", found=found, next_path=next_path, here=here(request))
+    return page(request, "listings.html", found=found, next_path=next_path, current_url=current_url(request))
 
 
 async def _own_ticket(ticket_id: UUID, visitor: Visitor, api: Api) -> Ticket:
@@ -132,7 +133,7 @@ def note_in(fields: Mapping[str, str]) -> str:
 
 
 async def _wrong(asked: Awaitable[None]) -> dict[str, str]:
-    """What was wrong with it, by field; nothing when it is done."""
+    """The refusal's errors by field; empty when the call has succeeded."""
     try:
         await asked
     except Refused as refused:

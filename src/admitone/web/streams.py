@@ -1,4 +1,4 @@
-"""What an open page is told: streams of server-sent events that end with the page. See static/live.js for the other end."""
+"""Server-sent events for open pages; static/live.js is the client."""
 
 import re
 import time
@@ -11,24 +11,24 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from admitone.config import Settings
-from admitone.kit.data.db import happened
+from admitone.kit.data.db import wait_for_signal
 from admitone.kit.http.amount import Amount
 from admitone.kit.http.app import AnyRequest, read_query
 from admitone.kit.http.session import User, Verifier, cookie_name
-from admitone.web.api import Ticket
-from admitone.web.changes import Change, Live
-from admitone.web.render import HEADERS, part
+from admitone.web.answers import Ticket
+from admitone.web.changes import Change, LiveChanges
+from admitone.web.render import HEADERS, render_fragment
 
-BEAT_SECONDS = 15.0
-"""A page that hears nothing for much longer begins anew: its connection is dead, whatever the browser believes."""
-SPREAD_MS = 5000
-"""When everybody has to ask again, they don't all do so at once."""
+HEARTBEAT_SECONDS = 15.0
+"""A page that receives nothing for much longer connects again: its connection is dead, also if the browser has not noticed."""
+RELOAD_SPREAD_MS = 5000
+"""When all pages have to reload, each waits for a random time up to this."""
 
-Shown = Callable[[Change], bytes | None]
+Renderer = Callable[[Change], bytes | None]
 
 
-class Wanted(Struct):
-    """A list's search, as its page has it."""
+class ListFilter(Struct):
+    """The search of a list page, and the cursor from which it continues."""
 
     q: str = ""
     sort: str = ""
@@ -48,119 +48,124 @@ class Wanted(Struct):
 
 
 @get("/live/tickets")
-async def watch_list(request: AnyRequest, live: Live) -> Stream:
-    """A list of what is for sale: each change is a card that belongs to it, or one that does not (any more)."""
-    wanted = read_query(request, Wanted)
+async def watch_list(request: AnyRequest, live: LiveChanges) -> Stream:
+    """Changes for a list of tickets on sale: a card to show, or the id of a ticket that is not in the list (any more)."""
+    wanted = read_query(request, ListFilter)
 
-    def shown(change: Change) -> bytes | None:
-        return change.made(card if wanted.matches(change.ticket) else gone) if change.ticket else None
+    def render(change: Change) -> bytes | None:
+        return change.rendered(card if wanted.matches(change.ticket) else gone) if change.ticket else None
 
-    return _stream(live, wanted.since, shown)
+    return _stream(live, wanted.since, render)
 
 
 @get("/live/tickets/{ticket_id:uuid}")
 async def watch_ticket(
-    request: AnyRequest, ticket_id: UUID, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
+    request: AnyRequest, ticket_id: UUID, live: LiveChanges, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
 ) -> Stream:
-    """One ticket's page. Its seller and its buyer see more than others: theirs asks for itself anew."""
+    """Changes of one ticket. The pages of its seller and its buyer show more, so they are asked to reload."""
     user = _user(request, verifier, settings)
 
-    def shown(change: Change) -> bytes | None:
+    def render(change: Change) -> bytes | None:
         if change.ticket is None or change.ticket.id != ticket_id:
             return None
         if user is not None and user.id in (change.ticket.user_id, change.buyer):
-            return ask_again(change.at)
-        return change.made(page_of_nobody if user is None else page_of_somebody)
+            return ask_to_reload(change.cursor)
+        return change.rendered(anonymous_page if user is None else signed_in_page)
 
-    return _stream(live, since, shown)
+    return _stream(live, since, render)
 
 
 @get("/live/listings")
-async def watch_listings(request: AnyRequest, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = "") -> Stream:
-    """A seller's own tickets: their list asks for itself anew whenever one of them has changed."""
+async def watch_listings(
+    request: AnyRequest, live: LiveChanges, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
+) -> Stream:
+    """Changes of a seller's own tickets: their list is asked to reload."""
     user = _user(request, verifier, settings)
     return _stream(
-        live, since, lambda change: ask_again(change.at) if user and change.ticket and change.ticket.user_id == user.id else None
+        live, since, lambda change: ask_to_reload(change.cursor) if user and change.ticket and change.ticket.user_id == user.id else None
     )
 
 
 @get("/live/orders")
-async def watch_orders(request: AnyRequest, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = "") -> Stream:
-    """A buyer's own orders: their list asks for itself anew whenever one of them has changed."""
+async def watch_orders(
+    request: AnyRequest, live: LiveChanges, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
+) -> Stream:
+    """Changes of a buyer's own orders: their list is asked to reload."""
     user = _user(request, verifier, settings)
     return _stream(live, since, lambda change: own_order(change, user))
 
 
 @get("/live/orders/{order_id:uuid}")
 async def watch_order(
-    request: AnyRequest, order_id: UUID, live: Live, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
+    request: AnyRequest, order_id: UUID, live: LiveChanges, verifier: Verifier, settings: Settings, since: FromQuery[str] = ""
 ) -> Stream:
-    """The page of one order."""
+    """Changes of one order, for its buyer only: the page is asked to reload."""
     user = _user(request, verifier, settings)
     return _stream(live, since, lambda change: own_order(change, user) if change.order_id == order_id else None)
 
 
 def own_order(change: Change, user: User | None) -> bytes | None:
-    """For its buyer, and for nobody else."""
-    return ask_again(change.at) if change.order_id is not None and user is not None and change.buyer == user.id else None
+    """A request to reload for the order's buyer; None for everybody else."""
+    return ask_to_reload(change.cursor) if change.order_id is not None and user is not None and change.buyer == user.id else None
 
 
 def card(change: Change) -> bytes:
-    """For a list that the ticket belongs to."""
-    return message("card", change.at, part("card.html", ticket=change.ticket))
+    """The ticket's card, for a list whose filter it matches."""
+    return message("card", change.cursor, render_fragment("card.html", ticket=change.ticket))
 
 
 def gone(change: Change) -> bytes:
-    """For every other list."""
+    """The ticket's id and version, for a list whose filter it does not match: the list removes its card."""
     assert change.ticket is not None
-    return message("gone", change.at, f"{change.ticket.id} {change.ticket.version}")
+    return message("gone", change.cursor, f"{change.ticket.id} {change.ticket.version}")
 
 
-def page_of_nobody(change: Change) -> bytes:
-    return message("ticket", change.at, part("ticket_part.html", ticket=change.ticket, signed_in=False))
+def anonymous_page(change: Change) -> bytes:
+    """The ticket's part of its page, for a visitor who is not signed in."""
+    return message("ticket", change.cursor, render_fragment("ticket_part.html", ticket=change.ticket, signed_in=False))
 
 
-def page_of_somebody(change: Change) -> bytes:
-    """For anybody who is signed in, but for its seller and its buyer."""
-    return message("ticket", change.at, part("ticket_part.html", ticket=change.ticket, signed_in=True))
+def signed_in_page(change: Change) -> bytes:
+    """The ticket's part of its page, for a signed-in user who is neither its seller nor its buyer."""
+    return message("ticket", change.cursor, render_fragment("ticket_part.html", ticket=change.ticket, signed_in=True))
 
 
-def ask_again(at: str, within_ms: int = 0) -> bytes:
-    """The page is to ask for itself anew, at a moment of its choice within that time."""
-    return message("again", at, within_ms)
+def ask_to_reload(cursor: str, within_ms: int = 0) -> bytes:
+    """A request to reload the page, at a random moment within this time."""
+    return message("again", cursor, within_ms)
 
 
-def message(event: str, at: str, data: object) -> bytes:
-    """As the stream has it; `at` is the reader's place after it."""
+def message(event: str, cursor: str, data: object) -> bytes:
+    """One server-sent event; the browser sends `cursor` back when it connects again."""
     lines = [f"data: {line}" for line in re.split(r"\r\n|\r|\n", str(data))]
-    return "\n".join([f"event: {event}", f"id: {at}", *lines, "\n"]).encode()
+    return "\n".join([f"event: {event}", f"id: {cursor}", *lines, "\n"]).encode()
 
 
-async def told(live: Live, at: str, shown: Shown) -> AsyncGenerator[bytes, None]:
-    """All that a page is told, from the place where it was made. One that reads slowly is told less often, never less."""
-    beat_due = 0.0
+async def event_stream(live: LiveChanges, cursor: str, render: Renderer) -> AsyncGenerator[bytes, None]:
+    """The events for one page, from the cursor at which it was rendered. A slow reader skips to the latest state of each ticket."""
+    heartbeat_due = 0.0
     while True:
         changed = live.changed.next()
-        if live.at not in ("", at):
-            news, at = live.after(at), live.at
+        if live.cursor not in ("", cursor):
+            news, cursor = live.since(cursor), live.cursor
             if news is None:
-                yield ask_again(at, SPREAD_MS)
+                yield ask_to_reload(cursor, RELOAD_SPREAD_MS)
             for change in news or ():
-                if text := shown(change):
+                if text := render(change):
                     yield text
-        if time.monotonic() >= beat_due:
-            yield message("beat", at if live.at else "", int(time.time() * 1000))
-            beat_due = time.monotonic() + BEAT_SECONDS
-        await happened(changed, beat_due - time.monotonic())
+        if time.monotonic() >= heartbeat_due:
+            yield message("beat", cursor if live.cursor else "", int(time.time() * 1000))
+            heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
+        await wait_for_signal(changed, heartbeat_due - time.monotonic())
 
 
-def _stream(live: Live, since: str, shown: Shown) -> Stream:
-    headers = HEADERS | {"X-Accel-Buffering": "no"}  # Or a proxy would keep it until there is more.
-    return Stream(told(live, since, shown), headers=headers, media_type="text/event-stream")
+def _stream(live: LiveChanges, since: str, render: Renderer) -> Stream:
+    headers = HEADERS | {"X-Accel-Buffering": "no"}  # Otherwise a proxy would buffer the stream.
+    return Stream(event_stream(live, since, render), headers=headers, media_type="text/event-stream")
 
 
 def _user(request: AnyRequest, verifier: Verifier, settings: Settings) -> User | None:
-    """Who the page was made for, though their token may have ended since: nothing is told here that is not for everybody."""
+    """The user of the page, also with an expired token: the streams carry only what everybody may see."""
     return verifier.signed_by_us(request.cookies.get(cookie_name(settings.secure), ""))
 
 

@@ -10,7 +10,7 @@ from admitone.config import Settings
 from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.session import User, Verifier, cookie_name, set_cookie
 from admitone.web.api import Api, Away, Refused
-from admitone.web.changes import Live
+from admitone.web.changes import LiveChanges
 
 RENEW_WITHIN_SECONDS = 5 * 60
 
@@ -60,8 +60,8 @@ async def who_is_asking(token: str, verifier: Verifier, client: httpx.AsyncClien
     return Visitor(verifier.user(new_token), f"{cookie_name(secure)}={new_token}", new_cookie)
 
 
-async def visitor(request: AnyRequest, settings: Settings, verifier: Verifier, client: httpx.AsyncClient, live: Live) -> Visitor:
-    request.state.since = live.at  # Whatever the page shows is asked for after this.
+async def visitor(request: AnyRequest, settings: Settings, verifier: Verifier, client: httpx.AsyncClient, live: LiveChanges) -> Visitor:
+    request.state.since = live.cursor  # Whatever the page shows is asked for after this.
     token = request.cookies.get(cookie_name(settings.secure), "")
     found = await who_is_asking(token, verifier, client, settings.secure)
     request.state.visitor = found  # For what is rendered after the route has ended, an error page for one.

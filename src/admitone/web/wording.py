@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from markupsafe import Markup
 
 from admitone.kit.http.amount import Price, money
-from admitone.web.api import Order, Ticket
+from admitone.web.answers import Order, Ticket
 
 TICKET_STATES = {"available": "For sale", "locked": "Being paid for", "sold": "Sold", "withdrawn": "Withdrawn"}
 
@@ -151,7 +151,8 @@ def order_state(order: Order) -> str:
         case "complete":
             return "Paid" if order.paid else "Yours, not charged" if order.uncollected else "Confirming"
         case "cancelled":
-            return f"Cancelled: {REASONS_IN_A_WORD.get(order.reason or '', 'by the house')}"
+            reason = REASONS_IN_A_WORD.get(order.reason or "")
+            return f"Cancelled: {reason}" if reason else "Cancelled"
         case "refunded":
             return "Refunded" if order.paid else "Undone"
         case _:

@@ -1,7 +1,7 @@
 """What was parked and is replayed ends as if it had been handled when it came; what is dropped stays dropped."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -38,11 +38,13 @@ from support.facts import (
 )
 from support.house import eventually
 
+from admitone.config import Settings
 from admitone.kit.data.connection import Connection
 from admitone.kit.delivery.inbox import handle
 from admitone.kit.event import Event, Message, subject
 from admitone.kit.testing import NOON
-from admitone.ops import dead_letters as desk
+from admitone.ops import dead_letters
+from admitone.ops.reach import Databases, open_databases
 from admitone.runtime.engines import Engines
 from admitone.services import SERVICES
 
@@ -108,16 +110,16 @@ class Service:
         await self.db.pool.execute(BEFORE.get(self.name, "SELECT"))
 
     async def handles(self, event: Event) -> None:
-        handlers = desk.HANDLERS[self.name]
+        handlers = dead_letters.HANDLERS[self.name]
         async with self.db.transaction() as tx:
             await handle(handlers, message_of(event), tx)
 
-    async def parks(self, event: Event, **changes: Any) -> desk.Letter:
+    async def parks(self, event: Event, **changes: Any) -> dead_letters.DeadLetter:
         return await self.parks_bytes(message_of(event, **changes), type(event).__name__, id_of(event))
 
-    async def parks_bytes(self, message: bytes, name: str, event_id: UUID) -> desk.Letter:
+    async def parks_bytes(self, message: bytes, name: str, event_id: UUID) -> dead_letters.DeadLetter:
         await self.db.pool.execute("INSERT INTO parked VALUES ($1, $2, $3, 'ValueError: no', 5, $4)", event_id, name, message, NOON)
-        return desk.Letter(service=self.name, event_id=event_id, event=name, error="ValueError: no", tries=5, parked_at=NOON)
+        return dead_letters.DeadLetter(service=self.name, event_id=event_id, event=name, error="ValueError: no", tries=5, parked_at=NOON)
 
     async def rows(self) -> dict[str, Any]:
         """What it owns, and which events it has handled. How often a ticket changed on the way is not the end of it,
@@ -126,7 +128,7 @@ class Service:
         found: dict[str, Any] = {}
         for table in await self._tables(*DELIVERY):
             rows = await self.own.rows(f"SELECT * FROM {table} ORDER BY 1, 2")
-            on_the_way = table in ("tickets", "told")
+            on_the_way = table in ("tickets", "payment_events")
             found[table] = [{name: value for name, value in row.items() if not (on_the_way and name == "version")} for row in rows]
         found["inbox"] = await self.own.rows("SELECT event_id, event FROM inbox ORDER BY event_id")
         return found
@@ -137,6 +139,10 @@ class Service:
     async def _tables(self, *but: str) -> list[str]:
         rows = await self.own.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
         return [row["tablename"] for row in rows if row["tablename"] not in but]
+
+
+def databases_of(service: Service) -> AbstractAsyncContextManager[Databases]:
+    return open_databases(Settings(own_database_urls={service.name: service.own.url}), [service.name])
 
 
 def id_of(event: Event) -> UUID:
@@ -194,20 +200,20 @@ async def test_an_event_that_was_parked_and_is_replayed_ends_as_if_it_never_was(
         if fact is not late:
             await service.handles(fact)
     assert await service.rows() != as_if_never_parked
-    assert await desk.replay(service.db, letter) == (True, "is handled")
+    assert await dead_letters.replay(service.db, letter) == (True, "is handled")
     assert await service.rows() == as_if_never_parked
     assert await service.parked() == []
 
     again = await service.parks(late)  # The stream brings it once more, and it was handled in the meantime.
-    assert await desk.replay(service.db, again) == (True, "was handled before; it is parked no more")
-    assert await desk.replay(service.db, again) == (True, "is not parked any more")
+    assert await dead_letters.replay(service.db, again) == (True, "was handled before; it is parked no more")
+    assert await dead_letters.replay(service.db, again) == (True, "is not parked any more")
     assert await service.rows() == as_if_never_parked
     assert await service.parked() == []
 
 
-async def test_events_of_a_replay_carry_the_causing_event_and_the_request_id(orders: Service) -> None:
+async def test_what_a_replay_says_goes_back_to_the_event_and_its_request(orders: Service) -> None:
     letter = await orders.parks(LOCKED)
-    await desk.replay(orders.db, letter)
+    await dead_letters.replay(orders.db, letter)
     assert await orders.own.rows("SELECT event, correlation_id, causation_id FROM outbox") == [
         {"event": "OrderReserved", "correlation_id": REQUEST, "causation_id": letter.event_id}
     ]
@@ -217,7 +223,7 @@ async def test_what_fails_again_stays_with_its_new_error_and_changes_nothing(ord
     before = await orders.rows()
     letter = await orders.parks(reservation_refused(reason="nonsense"))
     for tries in (6, 7):
-        gone, what = await desk.replay(orders.db, letter)
+        gone, what = await dead_letters.replay(orders.db, letter)
         assert not gone
         assert what.startswith("has failed again and stays parked: CheckViolationError")
         (row,) = await orders.parked()
@@ -231,7 +237,7 @@ async def test_what_comes_too_early_stays_as_it_is_and_its_time_is_said(orders: 
     later = CANCEL_AT.replace(year=2027)
     await orders.db.pool.execute("UPDATE orders SET cancel_at = $1", later)
     letter = await orders.parks(expiration_complete(cancel_at=later))
-    gone, what = await desk.replay(orders.db, letter)
+    gone, what = await dead_letters.replay(orders.db, letter)
     assert not gone
     assert f"its time is {later:%Y-%m-%d %H:%M:%S} UTC" in what
     assert await orders.parked() == [{"event_id": letter.event_id, "error": "ValueError: no", "tries": 5}]
@@ -240,18 +246,18 @@ async def test_what_comes_too_early_stays_as_it_is_and_its_time_is_said(orders: 
 @pytest.mark.parametrize("message", [b"\xff\x00\x1b[31mred", b"[1]", b'{"event": "TicketEaten"}', b"null", b"[" * 5000])
 async def test_what_can_not_be_read_is_shown_safely_stays_and_is_dropped(orders: Service, message: bytes) -> None:
     letter = await orders.parks_bytes(message, "TicketCreated", uuid4())
-    opened = desk.Desk({"orders": orders.db}, {})
-    shown = "\n".join(await desk.whole(opened, letter))
-    assert str(letter.event_id) in shown
-    assert "5 tries" in shown
-    assert all(character.isprintable() or character == "\n" for character in shown)
-    gone, what = await desk.replay(orders.db, letter)
-    assert not gone
-    assert "stays parked" in what
-    assert await desk.drop(orders.db, letter, "it says nothing")
-    assert await orders.parked() == []
-    (dropped,) = await desk.letters(opened, dropped=True)
-    assert (dropped.event_id, dropped.reason, dropped.tries) == (letter.event_id, "it says nothing", 6)
+    async with databases_of(orders) as databases:
+        shown = "\n".join(await dead_letters.format_whole(databases, letter))
+        assert str(letter.event_id) in shown
+        assert "5 tries" in shown
+        assert all(character.isprintable() or character == "\n" for character in shown)
+        gone, what = await dead_letters.replay(orders.db, letter)
+        assert not gone
+        assert "stays parked" in what
+        assert await dead_letters.drop(orders.db, letter, "it says nothing")
+        assert await orders.parked() == []
+        (dropped,) = await dead_letters.find(databases, dropped=True)
+        assert (dropped.event_id, dropped.reason, dropped.tries) == (letter.event_id, "it says nothing", 6)
 
 
 async def test_what_was_dropped_is_neither_handled_nor_parked_when_it_comes_again(engines: Engines) -> None:
@@ -260,11 +266,11 @@ async def test_what_was_dropped_is_neither_handled_nor_parked_when_it_comes_agai
         readable = ticket_created()
         unreadable = await here.sends_bytes("events.tickets.TicketCreated", b"no event")
         orders = Service("orders", here.own)
-        async with here.at_work(here.consumer(desk.HANDLERS["orders"])):
+        async with here.at_work(here.consumer(dead_letters.HANDLERS["orders"])), databases_of(orders) as databases:
             await eventually(orders.parked)
-            letters = [await orders.parks(readable), *await desk.letters(desk.Desk({"orders": orders.db}, {}), str(unreadable))]
-            assert [await desk.drop(orders.db, letter, "no use") for letter in letters] == [True, True]
-            assert [await desk.drop(orders.db, letter, "no use") for letter in letters] == [False, False]
+            letters = [await orders.parks(readable), *await dead_letters.find(databases, str(unreadable))]
+            assert [await dead_letters.drop(orders.db, letter, "no use") for letter in letters] == [True, True]
+            assert [await dead_letters.drop(orders.db, letter, "no use") for letter in letters] == [False, False]
             await here.bus.stream.delete_stream("ADMITONE")
             await here.bus.ensure_stream()
             await here.sends_bytes("events.tickets.TicketCreated", b"no event", unreadable)
@@ -278,19 +284,20 @@ async def test_what_was_dropped_is_neither_handled_nor_parked_when_it_comes_agai
 def test_an_id_is_shown_as_far_as_it_takes_to_tell_it_from_the_others() -> None:
     ids = ["11111111-1111-4111-8111-111111111111", "11111111-1111-4222-8111-111111111111", "22222222-1111-4111-8111-111111111111"]
     found = [
-        desk.Letter(service="orders", event_id=UUID(text), event="X", error="E: \x1b[31m\nmore", tries=1, parked_at=NOON) for text in ids
+        dead_letters.DeadLetter(service="orders", event_id=UUID(text), event="X", error="E: \x1b[31m\nmore", tries=1, parked_at=NOON)
+        for text in ids
     ]
-    lines = desk.rows(found)
+    lines = dead_letters.format_rows(found)
     assert [line.split()[2] for line in lines] == ["11111111-1111-41", "11111111-1111-42", "22222222"]
     assert lines[0].endswith("since 2026-06-01 12:00:00  1 try  E: \\u001b[31m")
 
 
 async def test_a_beginning_that_several_ids_share_names_none_of_them(orders: Service) -> None:
-    opened = desk.Desk({"orders": orders.db}, {})
-    one, other = UUID("11111111-1111-4111-8111-111111111111"), UUID("11111111-1111-4222-8111-111111111111")
-    for event_id in (one, other):
-        await orders.parks_bytes(b"", "TicketCreated", event_id)
-    with pytest.raises(desk.UnknownLetter, match=f"11111111 is the beginning of 2 ids: {one}, {other}"):
-        await desk.of_event(opened, "11111111")
-    (found,) = await desk.of_event(opened, "11111111-1111-41")
-    assert found.event_id == one
+    async with databases_of(orders) as databases:
+        one, other = UUID("11111111-1111-4111-8111-111111111111"), UUID("11111111-1111-4222-8111-111111111111")
+        for event_id in (one, other):
+            await orders.parks_bytes(b"", "TicketCreated", event_id)
+        with pytest.raises(dead_letters.UnknownDeadLetter, match=f"11111111 is the beginning of 2 ids: {one}, {other}"):
+            await dead_letters.of_event(databases, "11111111")
+        (found,) = await dead_letters.of_event(databases, "11111111-1111-41")
+        assert found.event_id == one

@@ -16,7 +16,7 @@ from admitone import config
 from admitone.kit.http.amount import Price
 from admitone.ops.demo import living, people
 from admitone.ops.demo.wares import PARTICULAR, wares
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 from admitone.web.api import client_of
 
 

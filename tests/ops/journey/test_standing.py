@@ -22,13 +22,13 @@ from support.facts import (
 )
 
 from admitone.kit.event import OWNERS, Event
-from admitone.ops.journey.queries import Asking, Step, Story, Subject, Timer
-from admitone.ops.journey.status import over, standings
+from admitone.ops.journey.status import order_statuses, over
+from admitone.ops.journey.story import OpenCharge, Step, Story, Subject, Timer
 
 AT = datetime(2030, 1, 1, 12, 20, tzinfo=UTC)
 
 
-def story_of(*events: Event, asking: Asking | None = None, away: str = "") -> Story:
+def story_of(*events: Event, asking: OpenCharge | None = None, away: str = "") -> Story:
     order_id = str(A)
     steps = [
         Step(
@@ -58,9 +58,9 @@ def story_of(*events: Event, asking: Asking | None = None, away: str = "") -> St
     )
 
 
-def asking(status: str, **changes: Any) -> Asking:
+def asking(status: str, **changes: Any) -> OpenCharge:
     plain = {"at_the_bank": False, "failed_attempts": 0, "last_error": None}
-    return Asking(order_id=str(A), attempt=1, status=status, next_attempt_at=AT, **{**plain, **changes})
+    return OpenCharge(order_id=str(A), attempt=1, status=status, next_attempt_at=AT, **{**plain, **changes})
 
 
 RESERVED = (order_created(), order_reserved())
@@ -102,13 +102,13 @@ STUCK: dict[str, tuple[Story, str | None]] = {
 @pytest.mark.parametrize("where", STUCK)
 def test_what_is_expected_next_is_said_until_an_order_has_ended(where: str) -> None:
     story, expected = STUCK[where]
-    (standing,) = standings(story)
-    assert standing.expected == expected
-    assert standing.ended is (expected is None)
+    (order_status,) = order_statuses(story)
+    assert order_status.expected == expected
+    assert order_status.ended is (expected is None)
     assert over(story) is (expected is None)
 
 
 def test_with_orders_away_nothing_is_known_and_nothing_is_over() -> None:
     story = story_of(*COMPLETE, payment_created(), away="orders")
-    (standing,) = standings(story)
-    assert (standing.status, standing.ended, over(story)) == (None, False, False)
+    (order_status,) = order_statuses(story)
+    assert (order_status.status, order_status.ended, over(story)) == (None, False, False)

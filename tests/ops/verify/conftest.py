@@ -19,9 +19,10 @@ from admitone.expiration.commands import ring_due_timers
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.event import Message
 from admitone.kit.testing import NOON, Ensemble, ensemble
+from admitone.ops.reach import recording_services
 from admitone.ops.verify import check
 from admitone.ops.verify.report import Line, Report
-from admitone.ops.verify.snapshot import Evidence, Stored, keep_record
+from admitone.ops.verify.snapshot import Snapshot, Stored
 from admitone.orders.commands import cancel_by_buyer, create_order, extend
 from admitone.orders.model import Order
 from admitone.payments import commands as paying
@@ -55,7 +56,7 @@ class Market:
                 yield message
 
         return await check(
-            Evidence(
+            Snapshot(
                 databases=self.databases,
                 began=dict.fromkeys(self.databases, self.now),
                 at_work_since=self.at_work_since,
@@ -118,7 +119,7 @@ class Play:
             self.them.now,
         )
         seen = standing(charge, state, id=f"pi_test_{charge.charge_id.hex}", **changes)
-        await self.them[payments.service].does(paying.note, charge, seen, self.them.now)
+        await self.them[payments.service].does(paying.record, charge, seen, self.them.now)
         await self.them.play()
 
     async def pays(self, order: Order) -> Charge:
@@ -194,7 +195,7 @@ async def carried(databases: dict[str, Connection]) -> list[Stored]:
         for row in await databases[owner].fetch("SELECT * FROM outbox ORDER BY id"):
             seq = len(stream) + 1
             await databases[owner].execute("UPDATE outbox SET seq = $2, published_at = $3 WHERE id = $1", row["id"], seq, NOON)
-            for listener in keep_record(row["event"]):
+            for listener in recording_services(row["event"]):
                 await databases[listener].execute("INSERT INTO inbox VALUES ($1, $2, $3)", row["event_id"], row["event"], NOON)
             message = Message(
                 event_id=row["event_id"],

@@ -8,7 +8,7 @@ from support.databases import own_database
 from support.house import House, Json
 
 from admitone.orders.model import AnotherPrice, TicketSold, TicketTaken, TicketUnknown, TicketWithdrawn, TooManyOpenOrders
-from admitone.orders.refusals import Tally
+from admitone.orders.refusals import RefusalCounter
 from admitone.runtime.engines import Engines
 
 
@@ -88,18 +88,18 @@ async def test_where_nothing_is_that_is_said(house: House, tmp_path: Path) -> No
 
 
 async def test_what_can_not_be_written_down_is_counted_still(engines: Engines) -> None:
-    tally = Tally()
+    refusals = RefusalCounter()
     for refusal in (TicketTaken(), TicketTaken(), TicketSold(), AnotherPrice(1, "USD"), TooManyOpenOrders(8), TicketWithdrawn()):
-        tally.count(refusal)
-    tally.count(TicketUnknown())  # That is no attempt to buy a ticket.
+        refusals.count(refusal)
+    refusals.count(TicketUnknown())  # That is no attempt to buy a ticket.
     async with own_database(engines, "orders") as own:
         await own.db.pool.execute("ALTER TABLE refusals RENAME TO elsewhere")
         with pytest.raises(Exception, match="refusals"):
-            await tally.write_down(own.db)
+            await refusals.store(own.db)
         await own.db.pool.execute("ALTER TABLE elsewhere RENAME TO refusals")
-        await tally.write_down(own.db)
-        await tally.write_down(own.db)
-        tally.count(TicketTaken())
-        await tally.write_down(own.db)
+        await refusals.store(own.db)
+        await refusals.store(own.db)
+        refusals.count(TicketTaken())
+        await refusals.store(own.db)
         found = {row["reason"]: row["times"] for row in await own.rows("SELECT * FROM refusals")}
     assert found == {"taken": 3, "sold": 1, "another_price": 1, "too_many_open": 1, "withdrawn": 1}

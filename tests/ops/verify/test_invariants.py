@@ -7,17 +7,17 @@ from uuid import uuid4
 import pytest
 from ops.verify.conftest import Market
 
-from admitone.ops.verify.report import MOST_ROWS, tell
+from admitone.ops.verify.report import MAX_ROWS, format_report
 from admitone.ops.verify.snapshot import Stored
 
 
 async def test_all_holds_of_a_market_where_all_went_well(market: Market) -> None:
     report = await market.check()
     assert [line.rows for line in report.lines if line.violations] == []
-    assert report.exit_code == 0, tell(report)
+    assert report.exit_code == 0, format_report(report)
     assert [line.name for line in report.lines] == ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I12", "I13"]
-    assert tell(report)[0] == "ok   I1   at most one live order per ticket, at any time: 6 tickets, 7 orders, 0 violations"
-    assert tell(report)[-1] == "All of them hold: I1 to I9, I12 and I13."
+    assert format_report(report)[0] == "ok   I1   at most one live order per ticket, at any time: 6 tickets, 7 orders, 0 violations"
+    assert format_report(report)[-1] == "All of them hold: I1 to I9, I12 and I13."
     assert all(count for line in report.lines for noun, count in line.counted.items() if noun not in ("sent twice", "parked"))
 
 
@@ -253,7 +253,7 @@ async def test_what_is_broken_is_said_with_its_row(market: Market, name: str) ->
     said = broken.said.format(**market.ids)
     assert [row for row in line.rows if said in row], f"{said!r} is not in {line.rows}"
     assert report.exit_code == 1
-    shown = tell(report)
+    shown = format_report(report)
     assert any(shown_line.startswith(f"BAD  {broken.line}") for shown_line in shown)
     assert any(said in shown_line for shown_line in shown)
     assert shown[-1].startswith("Broken: ")
@@ -274,7 +274,7 @@ async def test_what_the_stream_has_lost_of_its_end_is_under_way(market: Market) 
     assert report.under_way.unpublished["payments"] == 2
 
 
-async def test_an_event_published_during_the_snapshots_is_under_way_even_if_consumed(market: Market) -> None:
+async def test_events_published_during_the_snapshots_count_as_under_way(market: Market) -> None:
     """Some of them may be younger than others: what they differ in is no violation."""
     await market.run("payments", "UPDATE outbox SET seq = seq + 1000 WHERE event = 'PaymentRefunded'")
     market.stream = [message for message in market.stream if "Refunded" not in message.subject or "orders" in message.subject]
@@ -283,7 +283,7 @@ async def test_an_event_published_during_the_snapshots_is_under_way_even_if_cons
     assert (report.exit_code, report.under_way.unheard["orders"]) == (2, 2)
 
 
-async def test_a_message_in_the_stream_that_is_in_no_outbox_is_reported(market: Market) -> None:
+async def test_a_message_that_nobody_has_said_is_named(market: Market) -> None:
     market.stream.append(Stored(len(market.stream) + 1, str(uuid4()), "events.orders.OrderCreated", b"{}"))
     line = await market.line("I7")
     assert [line.rows[0].endswith("is in nobody's log"), line.violations] == [True, 1]
@@ -294,7 +294,7 @@ async def test_a_message_without_an_id_is_named(market: Market) -> None:
     assert (await market.line("I7")).rows == [f"message {len(market.stream)} (events.orders.OrderCreated) has no id"]
 
 
-async def test_a_message_that_differs_from_its_outbox_row_is_reported(market: Market) -> None:
+async def test_a_message_that_says_something_else_than_its_row_is_named(market: Market) -> None:
     was = market.stream[5]
     market.stream[5] = was._replace(data=was.data.replace(b'"version":1', b'"version":7'))
     assert [row.startswith("message 6 does not say what") for row in (await market.line("I7")).rows] == [True]
@@ -307,19 +307,19 @@ async def test_a_message_that_is_sent_twice_is_no_violation(market: Market) -> N
     assert (report.exit_code, i7.counted["sent twice"]) == (0, 1)
 
 
-async def test_an_unpublished_event_is_under_way_and_checks_that_need_rest_are_left_out(market: Market) -> None:
+async def test_unpublished_events_are_under_way_and_rest_checks_are_skipped(market: Market) -> None:
     await market.run("orders", "UPDATE outbox SET seq = NULL, published_at = NULL WHERE " + LOG_OF_SOLD)
     await market.run("payments", "UPDATE order_copies SET version = 1 WHERE order_id = '{sold}'")  # It will hear of the rest.
     market.stream = [
         message for message in market.stream if str(market.ids["sold"]).encode() not in message.data or "orders" not in message.subject
     ]
     report = await market.check()
-    assert (report.exit_code, report.violations) == (2, 0), tell(report)
-    assert tell(report)[-1].startswith("Not at rest yet: 3 events under way (orders says 3). What needs rest is not checked")
-    assert "--   I9   every copy equals its owner's row: not checked, which needs everything at rest" in tell(report)
+    assert (report.exit_code, report.violations) == (2, 0), format_report(report)
+    assert format_report(report)[-1].startswith("Not at rest yet: 3 events under way (orders says 3). What needs rest is not checked")
+    assert "--   I9   every copy equals its owner's row: not checked, which needs everything at rest" in format_report(report)
 
 
-async def test_an_event_published_and_not_consumed_yet_is_under_way(market: Market) -> None:
+async def test_what_is_published_and_not_heard_yet_is_under_way(market: Market) -> None:
     await market.run("orders", "DELETE FROM inbox WHERE event = 'TicketUpdated'")
     market.waiting["orders"] = 3
     report = await market.check()
@@ -332,11 +332,11 @@ async def test_what_is_broken_is_said_also_while_other_things_are_under_way(mark
     await market.run("orders", "DELETE FROM outbox WHERE event = 'OrderReserved' AND " + LOG_OF_SOLD)
     report = await market.check()
     assert report.exit_code == 1
-    assert "Broken: I3" in tell(report)[-1]
-    assert "Not at rest yet either: 1 event under way (orders hears 1)." in tell(report)[-1]
+    assert "Broken: I3" in format_report(report)[-1]
+    assert "Not at rest yet either: 1 event under way (orders hears 1)." in format_report(report)[-1]
 
 
-async def test_an_unfinished_payment_is_under_way_until_payments_has_forgotten_it(market: Market) -> None:
+async def test_an_unsettled_payment_is_under_way_until_payments_gives_up(market: Market) -> None:
     approved = "UPDATE charges SET status = 'authorized', failure = NULL WHERE charge_id = '{voided}'"
     await market.run("payments", approved)
     report = await market.check()
@@ -346,7 +346,7 @@ async def test_an_unfinished_payment_is_under_way_until_payments_has_forgotten_i
     assert "and neither taken nor given back since" in (await market.line("I2")).rows[0]
 
 
-async def test_an_overdue_order_is_under_way_and_a_violation_after_a_minute(market: Market) -> None:
+async def test_an_overdue_order_is_under_way_for_a_minute_and_broken_afterwards(market: Market) -> None:
     market.now += timedelta(hours=1)
     report = await market.check()
     assert (report.exit_code, report.under_way.sentence()) == (2, "1 order or timers whose time is over")
@@ -369,7 +369,7 @@ async def test_what_is_parked_is_counted_and_what_follows_from_it_is_no_violatio
     await market.run("tickets", "DELETE FROM purchases WHERE order_id = '{sold}'")
     await market.run("orders", "UPDATE ticket_copies SET sold = false WHERE ticket_id = '{ticket}'")
     report = await market.check()
-    assert (report.exit_code, report.parked) == (0, 1), tell(report)
+    assert (report.exit_code, report.parked) == (0, 1), format_report(report)
     notes = next(line for line in report.lines if line.name == "I13").notes
     assert notes[0] == "tickets has parked 1: `admitone parked` shows them"
     await market.run("orders", "UPDATE ticket_copies SET sold = true WHERE ticket_id = '{for_sale}'")
@@ -387,8 +387,8 @@ async def test_ten_rows_are_shown_and_the_others_are_counted(market: Market) -> 
     await market.run("orders", "INSERT INTO ticket_copies SELECT gen_random_uuid(), 1, gen_random_uuid(), '', 1, 'USD', NULL, false, false"
                      " FROM generate_series(1, 25)")  # fmt: skip
     report = await market.check()
-    assert len(next(line for line in report.lines if line.name == "I9").rows) == MOST_ROWS
-    assert "          and 15 more" in tell(report)
+    assert len(next(line for line in report.lines if line.name == "I9").rows) == MAX_ROWS
+    assert "          and 15 more" in format_report(report)
 
 
 async def test_without_the_test_processors_books_that_is_said(market: Market) -> None:
@@ -403,8 +403,8 @@ async def test_what_is_at_stripe_is_not_compared_and_that_is_said(market: Market
     await market.run("payments", "UPDATE charges SET stripe_id = 'pi_3MtwBwLkdIwHu7ix' WHERE charge_id = '{charge}'")
     await market.run("testgateway", "DELETE FROM intents WHERE charge_id = '{charge}'")
     report = await market.check()
-    assert report.exit_code == 0, tell(report)
-    assert "1 charge is at Stripe, whose own books were not compared" in " ".join(tell(report))
+    assert report.exit_code == 0, format_report(report)
+    assert "1 charge is at Stripe, whose own books were not compared" in " ".join(format_report(report))
 
 
 def test_every_line_has_something_that_breaks_it() -> None:

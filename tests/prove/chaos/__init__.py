@@ -1,7 +1,7 @@
 """Six real processes, a gateway, PostgreSQL and NATS, a crowd that buys and sells, and something that is killed or frozen every
 second or two; then every answer that was given is held against what is there.
 
-make chaos CYCLES=20                                                           # a cycle is one fault
+make chaos CYCLES=24                                                           # a cycle is one fault
 PYTHONPATH=tests .venv/bin/python -m chaos --cycles 1000 --results FILE        # in pieces that add up
 
 stage     the processes: begin, kill, freeze, thaw, and whether they answer

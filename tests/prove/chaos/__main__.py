@@ -1,8 +1,9 @@
-"""python -m chaos --cycles 20: see the package's docstring."""
+"""python -m chaos --cycles 24: see the package's docstring."""
 
 import argparse
 import asyncio
 import contextlib
+import math
 import random
 import re
 import shutil
@@ -21,7 +22,7 @@ from prove.chaos import history, report
 from prove.chaos.crowd import Crowd
 from prove.chaos.ending import Deliveries, Ending
 from prove.chaos.history import Asked, History
-from prove.chaos.judging import Violation, judge
+from prove.chaos.judging import Violation, clear_shares, judge
 from prove.chaos.report import Piece
 from prove.chaos.stage import NAMES, Stage
 from prove.chaos.talk import Line
@@ -33,6 +34,7 @@ READY_WITHIN_SECONDS = 120
 AT_REST_WITHIN_SECONDS = 180
 STORIES = 3
 """So many violations are told with all that is known about their tickets and orders."""
+KILLED = ("killed", "data lost")
 ENGINE_AWAY = "An engine can't be used"
 
 
@@ -82,7 +84,7 @@ async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, car
                 progress.show(torment, crowd)
 
         torment = Torment(stage, cycles, chance, note, stopped=interrupted)
-        begun = time.monotonic()
+        begun, began_at = time.monotonic(), time.time()
         asked_before = crowd.requests
         going_on = watch.create_task(crowd.goes_on())
         await torment.run()
@@ -97,11 +99,13 @@ async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, car
         resting = time.monotonic() - at_rest_since
         asked = history.read((folder / "history.jsonl").read_text().splitlines())
         verdict = judge(asked, await Ending.of(stage))
-        killed = [(inflicted.fault.part, inflicted.at) for inflicted in torment.inflicted if inflicted.fault.how != "frozen"]
+        killed = [(inflicted.fault.part, inflicted.at) for inflicted in torment.inflicted if inflicted.fault.how in KILLED]
         deliveries = await Deliveries.of(stage, killed)
-        repairs = [
-            int(found[1]) for line in stage.log_lines("the stream has lost events") if (found := re.search(r'"events": (\d+)', line))
+        failing = [
+            (one.at, one.over + one.back_after if one.over and one.back_after is not None else math.inf) for one in torment.inflicted
         ]
+        calm_clear, calm_writes = clear_shares([one for one in asked if one.began >= began_at], failing)[True]
+        repairs = [int(found[1]) for line in stage.log_lines("stream_events_lost") if (found := re.search(r'"events": (\d+)', line))]
         violations = [
             *verdict.violations,
             *(Violation(f"{name} does not answer, although nothing fails any more") for name in silent),
@@ -136,6 +140,9 @@ async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, car
             events_said_again=sum(repairs),
             restarts=stage.ended,
             verified=verified.splitlines(),
+            calm_writes=calm_writes,
+            calm_clear=calm_clear,
+            columns_added=stage.columns_added,
             violations=[violation.sentence for violation in violations],
         )
 
@@ -201,7 +208,11 @@ async def main(given: argparse.Namespace) -> int:
     if given.report:
         cycles = sum(piece.cycles for piece in all_pieces)
         report.write(all_pieces, given.report, f"make chaos CYCLES={cycles} RESULTS=chaos.jsonl REPORT=docs/chaos.md")
-    wrong = [*report.vacuous(all_pieces), *(violation for piece in all_pieces for violation in piece.violations)]
+    wrong = [
+        *report.vacuous(all_pieces),
+        *report.unanswered(all_pieces),
+        *(violation for piece in all_pieces for violation in piece.violations),
+    ]
     for sentence in wrong:
         print(f"FAILED: {sentence}")
     return 1 if wrong else 0
@@ -222,7 +233,7 @@ def _interrupt(interrupted: asyncio.Event) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="chaos", description="Kill and freeze everything, again and again, and look what is lost.")
-    parser.add_argument("--cycles", type=int, default=20, help="how many faults; with 0, only the report is made")
+    parser.add_argument("--cycles", type=int, default=24, help="how many faults; with 0, only the report is made")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="draws the faults and what the crowd wants")
     parser.add_argument("--rate", type=float, default=60, help="requests a second")
     parser.add_argument("--piece", type=int, default=100, help="cycles per marketplace; then a new one is begun")

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from prove.chaos.history import History, Json
 from prove.chaos.talk import LOST, Line
+from support.optional import filled_in
 
 HOT = 3
 PEOPLE_AT_FIRST = 30
@@ -23,6 +24,8 @@ TRIES = 6
 RENEW_AFTER_SECONDS = 600.0
 """A session's token lives 15 minutes."""
 THROUGH_THE_GATEWAY = 0.25
+DECIDED = ("note", "price")
+"""Optional fields that the crowd fills in itself, because what it sends there is looked for."""
 UNCLEAR_STATUSES = (500, 502, 503, 504)
 PASSWORD = "correct horse"
 
@@ -270,6 +273,8 @@ class Crowd:
             who.since = time.monotonic()
             await self.asks(who, "refresh", "POST", "/api/users/refresh")
         self.requests += 1
+        if body is not None:  # The same each time for a key, which stands for one wish.
+            body = filled_in(method, path, body, random.Random(key) if key else self.chance, leave=DECIDED)
         shown = None if body is None else {name: value for name, value in body.items() if name != "password"}
         n = self.history.asks(
             time.time(), who=who and who.id, do=do, method=method, path=path, body=shown, key=key, ticket=ticket, order=order

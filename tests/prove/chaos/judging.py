@@ -78,6 +78,20 @@ def judge(history: list[Asked], ending: Ending) -> Verdict:
     )
 
 
+def clear_shares(history: list[Asked], failing: list[tuple[float, float]]) -> dict[bool, tuple[int, int]]:
+    """How many writes were answered clearly, of how many: those asked while at most one part failed, and all others.
+
+    `failing`: from when to when each fault was, until its part answered again.
+    """
+    found = {True: (0, 0), False: (0, 0)}
+    for asked in history:
+        if asked.do in WRITES:
+            calm = sum(since <= asked.began <= until for since, until in failing) <= 1
+            clear, of = found[calm]
+            found[calm] = clear + (asked.unclear is None), of + 1
+    return found
+
+
 WRITES = ("sign up", "list", "edit", "withdraw", "write note", "buy", "cancel", "extend", "pay")
 
 

@@ -16,12 +16,13 @@ import asyncpg
 import httpx
 
 from admitone.auth.tokens import make_key, public_key
-from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
+from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, own_database_url
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.migrations import migrate_at
-from admitone.payments.processors import test as testgateway
-from admitone.runtime.engines import Engines, free_port
+from admitone.payments.processors import test as test_processor
+from admitone.runtime.engines import Engines
 from admitone.runtime.privileges import as_account
+from admitone.runtime.programs import free_port
 from admitone.runtime.provisioning import create_databases
 from admitone.services import SERVICES
 
@@ -57,6 +58,7 @@ class Stage:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.down: set[str] = set()
         """Killed by us, and not started again yet."""
+        self.schema_changes = self.columns_added = 0
         self.ended: list[str] = []
         """What ended by itself: a sentence each."""
 
@@ -68,7 +70,7 @@ class Stage:
             if service.has_database:
                 await migrate_at(self.database_url(service.name), service.name)
                 await self.run_sql(service.name, COUNT_DELIVERIES)
-        await migrate_at(self.database_url(TEST_PROCESSOR), TEST_PROCESSOR, testgateway.MIGRATIONS)
+        await migrate_at(self.database_url(TEST_PROCESSOR), TEST_PROCESSOR, test_processor.MIGRATIONS)
         key = self.folder / "key.pem"
         make_key(key)
         ours = ("ADMITONE_", "STRIPE_", "DATABASE_", "NATS_")
@@ -131,9 +133,9 @@ class Stage:
         """Of NATS, which must be killed."""
         shutil.rmtree(self.folder / "nats" / "data")
 
-    def freeze(self, name: str) -> None:
-        """Its connections stay open, and nothing is answered."""
-        for pid in self._pids(name):
+    def freeze(self, name: str, all_of_it: bool = True) -> None:
+        """Its connections stay open, and nothing is answered; unless it is all of PostgreSQL, it takes new connections."""
+        for pid in self._pids(name)[0 if all_of_it else 1 :]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
 
@@ -222,6 +224,21 @@ class Stage:
             await connection.execute(script)
         finally:
             await connection.close()
+
+    async def change_schemas(self) -> None:
+        """One column more in every table of each service, as a migration of the next version would add it."""
+        self.schema_changes += 1
+        for service in SERVICES_WITH_A_DATABASE:
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):  # Too busy just now.
+                connection = await asyncpg.connect(self.database_url(service), timeout=10, server_settings={"lock_timeout": "2s"})
+                try:
+                    for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+                        column = f"extra_{self.schema_changes} text DEFAULT 'x'"
+                        with contextlib.suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                            await connection.execute(f"ALTER TABLE {row['tablename']} ADD COLUMN {column}", timeout=10)
+                            self.columns_added += 1
+                finally:
+                    await connection.close(timeout=1)
 
     async def processor_misbehaves(self) -> None:
         rows = [f"('{call}', '{fault}', {share})" for call, faults in MISBEHAVES.items() for fault, share in faults.items()]

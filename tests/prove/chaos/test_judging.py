@@ -9,7 +9,8 @@ import pytest
 from prove.chaos import history
 from prove.chaos.ending import Ending, Row
 from prove.chaos.history import Asked
-from prove.chaos.judging import judge
+from prove.chaos.judging import clear_shares, judge
+from prove.chaos.report import Piece, unanswered
 
 TICKET, ANN, BOB, EVE = "ticket", "ann", "bob", "eve"
 EXPIRES = 1000.0
@@ -95,7 +96,7 @@ def test_a_history_in_which_all_is_well_is_not_complained_about(scene: Scene) ->
     assert scene.violations() == []
 
 
-def test_a_ticket_sold_twice_according_to_the_answers_to_its_buyers_is_found(scene: Scene) -> None:
+def test_the_judge_finds_a_ticket_that_two_buyers_were_told_is_theirs(scene: Scene) -> None:
     scene.buys("1", BOB, 10)
     scene.buys("2", EVE, 20)
     scene.cancels("1", BOB, 30)
@@ -103,7 +104,7 @@ def test_a_ticket_sold_twice_according_to_the_answers_to_its_buyers_is_found(sce
     assert f"ticket {TICKET} was held by order 1 and by order 2 at once" in scene.violations()
 
 
-def test_a_ticket_sold_twice_according_to_the_published_events_is_found(scene: Scene) -> None:
+def test_a_ticket_that_two_orders_have_at_once_by_what_orders_has_said_is_found(scene: Scene) -> None:
     scene.asks(BOB, "buy", 10, None, body={"ticketId": TICKET}, ticket=TICKET)
     scene.asks(EVE, "buy", 10, None, body={"ticketId": TICKET}, ticket=TICKET)
     scene.is_made("1", BOB, 10.1)
@@ -179,6 +180,24 @@ def test_an_error_of_ours_is_found_and_an_engine_that_is_away_is_none(scene: Sce
         scene.asks(BOB, "browse", 10, None).status = status
         scene.asked[-1].unclear = str(status)
     assert scene.violations() == ["request 3 (browse by bob) was answered with 500 {}"]
+
+
+def test_clear_answers_are_counted_apart_while_one_part_fails_at_most(scene: Scene) -> None:
+    """Ann's listing was answered."""
+    scene.buys("1", BOB, 10)
+    scene.asks(EVE, "buy", 11, None, body={"ticketId": TICKET}, ticket=TICKET)
+    scene.asks(EVE, "browse", 11, None)
+    scene.asks(EVE, "buy", 20, None, body={"ticketId": TICKET}, ticket=TICKET)
+    assert clear_shares(scene.asked, [(5, 25), (15, inf)]) == {True: (2, 3), False: (0, 1)}
+
+
+def test_a_run_that_says_503_to_too_many_fails() -> None:
+    def told(clear: int) -> list[str]:
+        counts: dict[str, Any] = {name: 0 for name in Piece.__dataclass_fields__}
+        return unanswered([Piece(**counts | {"calm_writes": 100, "calm_clear": clear})])
+
+    assert told(99) == []
+    assert told(10) == ["only 10% of the writes asked while at most one part failed were answered clearly, not 60%"]
 
 
 def test_a_history_that_was_broken_off_leaves_its_last_request_unclear() -> None:

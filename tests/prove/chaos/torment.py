@@ -26,14 +26,17 @@ MOST_AT_ONCE = 3
 class Fault:
     part: str
     how: str
-    """killed, frozen, or data lost (killed, and its data folder removed)."""
+    """killed, frozen, data lost (killed, and its data folder removed), slow (stops for a moment again and again), or schema changed."""
 
     def __str__(self) -> str:
         return f"{self.part} {self.how}"
 
 
-DECK = (*(Fault(part, how) for how in ("killed", "frozen") for part in PARTS), Fault("nats", "data lost"), Fault("nats", "data lost"))
-"""Twenty: shuffled anew whenever it is used up, so that no luck leaves one out."""
+DECK = (
+    *(Fault(part, how) for how in ("killed", "frozen") for part in PARTS),
+    *(Fault("nats", "data lost"), Fault("postgres", "slow"), Fault("postgres", "schema changed")) * 2,
+)
+"""24: shuffled anew whenever it is used up, so that no luck leaves one out."""
 
 
 @dataclass
@@ -102,6 +105,10 @@ class Torment:
             self.stage.freeze(fault.part)
             await asyncio.sleep(frozen_seconds)
             self.stage.thaw(fault.part)
+        elif fault.how == "slow":
+            await self._slow_down(fault.part)
+        elif fault.how == "schema changed":
+            await self.stage.change_schemas()
         else:
             self.stage.kill(fault.part)
             if fault.how == "data lost":
@@ -117,6 +124,14 @@ class Torment:
                 break
             await asyncio.sleep(LOOK_EVERY_SECONDS)
         self._suffering.discard(fault.part)
+
+    async def _slow_down(self, part: str) -> None:
+        """For some seconds it stops for up to two at a time and goes on for a moment; it takes new connections all the while."""
+        for _ in range(self.chance.randint(2, 5)):
+            self.stage.freeze(part, all_of_it=False)
+            await asyncio.sleep(self.chance.uniform(0.2, 2))
+            self.stage.thaw(part)
+            await asyncio.sleep(self.chance.uniform(0.01, 0.2))
 
     async def _in_hand_of(self, service: str) -> int:
         """What the stream has given it and hears no more of."""

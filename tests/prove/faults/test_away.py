@@ -51,7 +51,7 @@ async def test_a_bus_whose_data_is_lost_loses_nothing_for_good(own_house: House)
     await _everything_said_is_in_the_stream(own_house)
 
 
-async def test_events_are_not_lost_when_all_dies_between_the_change_and_its_publishing(own_house: House) -> None:
+async def test_no_event_is_lost_when_everything_dies_before_publishing(own_house: House) -> None:
     bob, ticket = await opened(own_house)
     own_house.freeze_bus()
     order = await bob.orders(ticket)
@@ -131,7 +131,7 @@ async def _everything_said_is_in_the_stream(house: House) -> None:
         await client.close()
 
 
-async def test_events_emitted_during_an_outage_hide_none_that_the_bus_has_lost(own_house: House) -> None:
+async def test_what_is_said_while_the_bus_is_away_hides_nothing_that_the_bus_has_lost(own_house: House) -> None:
     """It leaves before we hear that the bus is back, and takes a number that was lost: the rows before it must not pass for sent."""
     await own_house.start()
     ann, bob = await own_house.people("ann", "bob")

@@ -9,7 +9,7 @@ from support.ledgers import settled
 from support.till import answers_bank, goes_to_bank, intents, is_paid, lets_doubt_pass, misbehaves, refunds, sales, unused_faults
 
 
-async def test_every_failed_processor_call_is_retried_until_the_money_matches_the_order(own_house: House) -> None:
+async def test_failed_processor_calls_are_retried_until_the_money_is_right(own_house: House) -> None:
     await own_house.start()
     bob, [told_by_webhook] = await sales(own_house, 30)
     await misbehaves(own_house, "authorize", "timeout_after")
@@ -50,7 +50,7 @@ async def test_every_failed_processor_call_is_retried_until_the_money_matches_th
     assert [fault for fault in await unused_faults(own_house) if fault["call"] != "look"] == []
 
 
-async def test_payments_killed_in_the_middle_of_any_call_finishes_it_after_a_restart(own_house: House) -> None:
+async def test_payments_killed_during_a_call_finishes_it_after_its_restart(own_house: House) -> None:
     await own_house.start_six()
     bob, [*paying, refunding, refunding_too] = await sales(own_house, *[30] * 6)
     eve, cancelling = await sales(own_house, 30, 30)

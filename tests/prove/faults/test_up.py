@@ -13,7 +13,7 @@ import pytest
 from conftest import reachable
 from support.house import Person, eventually
 
-from admitone.runtime.engines import free_port
+from admitone.runtime.programs import free_port
 
 
 class Up:

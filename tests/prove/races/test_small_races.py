@@ -65,26 +65,24 @@ async def test_one_of_many_has_the_ticket(orders: OwnDatabase) -> None:
     assert (await hot(orders)).wrong == []
 
 
-async def test_without_unique_indexes_checking_first_still_sells_a_ticket_twice(
-    orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_its_unique_indexes_a_ticket_is_sold_several_times(orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     await orders.db.pool.execute("DROP INDEX one_holding_order_per_ticket; ALTER TABLE orders DROP CONSTRAINT one_fencing_token_per_order")
-    reserve = order_rows.reserve
+    insert_order = order_rows.insert_order
 
     async def looks_before(tx: Tx, order_id: UUID, user_id: UUID, ticket_id: UUID, *rest: Any) -> Any:
         if await order_rows.holding_order(tx, ticket_id) is not None:
             return None
-        return await reserve(tx, order_id, user_id, ticket_id, *rest)
+        return await insert_order(tx, order_id, user_id, ticket_id, *rest)
 
-    monkeypatch.setattr(order_rows, "reserve", looks_before)
+    monkeypatch.setattr(order_rows, "insert_order", looks_before)
     assert "buyers have ticket" in (await hot(orders)).wrong[0]
 
 
-async def test_under_racing_edits_an_order_has_the_price_of_its_ticket(tickets: OwnDatabase, orders: OwnDatabase) -> None:
+async def test_an_order_stands_at_what_its_ticket_is(tickets: OwnDatabase, orders: OwnDatabase) -> None:
     assert (await edits(tickets, orders, nobody_listens, rounds=40)).wrong == []
 
 
-async def test_an_edit_that_checks_before_it_writes_changes_a_locked_ticket(
+async def test_an_edit_that_looks_before_it_writes_changes_a_locked_ticket(
     tickets: OwnDatabase, orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def looks_before(tx: Tx, ticket_id: UUID, _seller_id: UUID, title: str, price_cents: int) -> Ticket | None:
@@ -106,7 +104,7 @@ async def test_nobody_has_more_open_orders_than_allowed(orders: OwnDatabase) -> 
 async def test_orders_that_do_not_wait_for_each_other_are_more_than_allowed(orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     async def at_the_same_time(_tx: Tx, _user_id: UUID) -> None: ...
 
-    monkeypatch.setattr(order_rows, "one_at_a_time", at_the_same_time)
+    monkeypatch.setattr(order_rows, "serialize_user", at_the_same_time)
     assert "may have 8" in (await open_orders(orders, nobody_listens, rounds=6)).wrong[0]
 
 
@@ -146,7 +144,7 @@ async def test_each_deadline_is_rung_once_and_never_early(expiration: OwnDatabas
     assert (await timers(expiration, nobody_listens, count=400, seconds=1)).wrong == []
 
 
-async def test_an_expirer_that_selects_before_it_updates_rings_a_timer_twice(
+async def test_an_expirer_that_looks_before_it_writes_rings_what_another_rings_too(
     expiration: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def looks_before(tx: Tx, now: datetime) -> list[Timer]:

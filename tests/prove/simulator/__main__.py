@@ -26,6 +26,9 @@ PAGE = HERE.parents[2] / "docs" / "planted.md"
 ENOUGH_TO_COUNT = 1000
 MOST_FOR_A_BUG = 3000
 MOST_FROM_A_RECORDED_SEED = 100
+SALES = ("I1", "I5")
+"""A ticket with two orders, or with the wrong one: who watches a mistake being caught is shown that, if it happens early."""
+EARLY = 15
 
 
 def main() -> int:
@@ -122,9 +125,26 @@ def show(bug: Bug) -> int:
     if found is None:
         print(f"It was not caught in {MOST_FOR_A_BUG} histories: a check is missing.")
         return 1
-    print(f"Caught in history {found.seed + 1}. The shortest way there:\n")
+    print(f"Caught in history {found.seed + 1}: {rule(found)}.")
+    if rule(found) not in SALES and (sale := first_sale(bug.name, range(found.seed + 1, EARLY))) is not None:
+        found = sale
+        print(f"History {found.seed + 1} shows what becomes of a ticket: {rule(found)}.")
+    print("The shortest way there:\n")
     print(uvloop.run(told(found.seed, bug)))
     return 0
+
+
+def rule(found: Result) -> str:
+    """The one that was broken."""
+    return found.violation.rule if found.violation is not None else ""
+
+
+def first_sale(name: str, seeds: Iterable[int]) -> Result | None:
+    """The first of these histories with a double sale or a wrong holder."""
+    for result in in_processes([Job(tuple(seeds), name)], 1):
+        if rule(result) in SALES and not result.also_without:
+            return result
+    return None
 
 
 class NothingPlanted(Exception):

@@ -32,7 +32,7 @@ from admitone.events import (
     TicketEvent,
 )
 from admitone.kit.event import CATALOGUE, Event
-from admitone.orders.commands import MORE_TIME
+from admitone.orders.commands import EXTENSION
 from admitone.orders.jobs import SWEEP_SECONDS
 from admitone.payments.model import Charge
 
@@ -104,7 +104,7 @@ class Book:
                 case OrderCompleted():
                     self._completed(event, now)
                 case OrderExtended():
-                    if before.extended or now >= before.expires_at or event.expires_at != before.expires_at + MORE_TIME:
+                    if before.extended or now >= before.expires_at or event.expires_at != before.expires_at + EXTENSION:
                         self.broken("I3", f"{name} was extended late, twice or by another time", event.order_id)
                     self.world.saw("an order was extended")
                 case OrderCancelled():

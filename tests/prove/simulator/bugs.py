@@ -42,8 +42,7 @@ FORGET_UNPUBLISHED = "UPDATE outbox SET published_at = created_at, seq = 0 WHERE
 NO_HOLDING_INDEX = (
     "orders",
     "DROP INDEX one_holding_order_per_ticket",
-    "CREATE UNIQUE INDEX one_holding_order_per_ticket ON orders (ticket_id)"
-    " WHERE status <> 'cancelled' AND NOT (status = 'refunded' AND relist)",
+    "CREATE UNIQUE INDEX one_holding_order_per_ticket ON orders (ticket_id) WHERE holds_ticket",
 )
 NO_LOCK_INDEX = (
     "orders",
@@ -58,7 +57,7 @@ BUGS = (
         "Orders looks whether the ticket is free and then inserts; no unique index stands behind that.",
         (
             Edit(
-                f"{ORDERS}:reserve",
+                f"{ORDERS}:insert_order",
                 "WHERE ticket_id = $3 AND NOT withdrawn",
                 "WHERE NOT EXISTS (SELECT FROM orders WHERE ticket_id = $3 AND status NOT IN ('cancelled', 'refunded'))"
                 " AND ticket_id = $3 AND NOT withdrawn",
@@ -70,9 +69,9 @@ BUGS = (
         "token-drawn-apart",
         "The fencing token is drawn in a statement of its own before the order is inserted, and no index sees to it that it is new.",
         (
-            Edit(f"{ORDERS}:reserve", "1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4", "$10, $4"),
+            Edit(f"{ORDERS}:insert_order", "1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4", "$10, $4"),
             Edit(
-                f"{ORDERS}:reserve",
+                f"{ORDERS}:insert_order",
                 "        fee_basis_points,\n    )",
                 "        fee_basis_points,\n"
                 '        await tx.value("SELECT 1 + coalesce(max(lock), 0) FROM orders WHERE ticket_id = $1", ticket_id),\n    )',
@@ -101,7 +100,7 @@ BUGS = (
         (
             Edit(
                 "admitone.tickets.commands:unlock_ticket",
-                "await repository.remember_lock(tx, order.ticket_id, order.lock)",
+                "await repository.remember_fencing_token(tx, order.ticket_id, order.lock)",
                 "pass",
             ),
         ),
@@ -122,7 +121,7 @@ BUGS = (
         "Two requests of one buyer may be at it at once, and each counts the open orders without the other's.",
         (
             Edit(
-                f"{ORDERS}:one_at_a_time",
+                f"{ORDERS}:serialize_user",
                 'tx.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(user_id))',
                 'tx.run("SELECT $1::text", str(user_id))',
             ),
@@ -205,7 +204,7 @@ BUGS = (
     Bug(
         "no-version-on-tickets",
         "The copy that orders keeps of a ticket is whatever came last.",
-        (Edit(f"{ORDERS}:keep_newest", "WHERE copy.version < excluded.version", ""),),
+        (Edit(f"{ORDERS}:upsert_ticket_copy", "WHERE copy.version < excluded.version", ""),),
     ),
     Bug(
         "no-version-on-orders",
@@ -225,7 +224,7 @@ BUGS = (
             Edit(
                 "admitone.kit.data.db:Tx.emit",
                 "self.emitted = True",
-                "self.emitted = True\n    from simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
+                "self.emitted = True\n    from prove.simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
             ),
         ),
     ),
@@ -275,7 +274,12 @@ BUGS = (
     Bug(
         "mark-without-a-look",
         "The relay marks what it has published without a look whether the stream is still the one it knows.",
-        (Edit(f"{RELAY}.once", "if published and await self._look_after_stream():", "if published:"),),
+        (Edit(f"{RELAY}.once", "if published and await self._is_same_stream():", "if published:"),),
+    ),
+    Bug(
+        "no-break",
+        "The relay goes on with its batch after the stream was renewed, and marks what it has lost.",
+        (Edit(f"{RELAY}.once", "if self._repaired_epoch != self.bus.epoch:\n                break", "if False:\n                break"),),
     ),
     Bug(
         "acknowledge-first",
@@ -294,10 +298,10 @@ BUGS = (
         (
             Edit(
                 "admitone.kit.delivery.inbox:handle",
-                "    if not await note(envelope, tx):",
+                "    if not await record_handled(envelope, tx):",
                 "    async with tx.connection.process.db.transaction() as apart:\n"
-                "        noted = await note(envelope, apart)\n"
-                "    if not noted:",
+                "        recorded = await record_handled(envelope, apart)\n"
+                "    if not recorded:",
             ),
         ),
     ),
@@ -361,10 +365,10 @@ BUGS = (
         (
             Edit(
                 "admitone.payments.settlement:_next_step",
-                "await _ask(db, gateway.authorize, charge)",
+                "await _ask(db, processor.authorize, charge)",
                 "import msgspec\n"
                 '            again = f"{charge.idempotency_key}:{charge.failed_attempts}"\n'
-                "            await _ask(db, gateway.authorize, msgspec.structs.replace(charge, idempotency_key=again))",
+                "            await _ask(db, processor.authorize, msgspec.structs.replace(charge, idempotency_key=again))",
             ),
         ),
     ),
@@ -373,10 +377,10 @@ BUGS = (
         "A charge to which the processor gave no answer is called failed.",
         (
             Edit(
-                "admitone.payments.settlement:bring_on",
+                "admitone.payments.settlement:reconcile_charge",
                 'last_error = str(unknown) or "no answer"',
                 "async with db.transaction() as tx:\n"
-                '            await commands.note_failed(tx, charge.charge_id, "no_answer", tx.now)\n'
+                '            await commands.record_failed(tx, charge.charge_id, "no_answer", tx.now)\n'
                 "        return True",
             ),
         ),

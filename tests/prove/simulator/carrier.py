@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,8 @@ class Bus:
         self.process = process
         self.carrier = process.world.carrier
         self.service = process.node.name
-        self.age = 0
+        self.epoch = 0
+        self._reconnects = Random(f"{process.world.seed}: reconnects of {self.service}")
         self.stream = self
 
     @property
@@ -122,6 +124,9 @@ class Bus:
         if world.chance("tail", 0.02):
             world.lose_tail()
             world.saw("the stream lost its tail while somebody published")
+            if self._reconnects.random() < 0.5:
+                self.process.node.bus_back_at = None
+                world.saw("a client reconnected in mid-batch, and no call failed")
         if world.chance("crash", 0.02):
             world.saw("a crash between publishing and marking")
             world.crash(self.process, "between publishing and marking")
@@ -143,7 +148,7 @@ class Bus:
         if not self.away:
             self.carrier.make()
 
-    def complain(self, error: Exception) -> None:
+    def report_error(self, error: Exception) -> None:
         pass
 
     def _reach(self) -> None:

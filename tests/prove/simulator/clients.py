@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -10,15 +11,16 @@ import msgspec
 from litestar import Response
 from prove.simulator.processor import CONFIRMED, DECLINED
 from prove.simulator.wires import Crash
+from support.optional import filled_in
 
 from admitone.auth.commands import sign_up
 from admitone.events import OrderEvent, OrderReserved
 from admitone.kit.data.db import TRANSIENT
 from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
-from admitone.kit.observe.log import going_back_to
+from admitone.kit.observe.log import correlation_scope
 from admitone.orders import routes as orders
-from admitone.orders.refusals import Tally
+from admitone.orders.refusals import RefusalCounter
 from admitone.payments import routes as payments
 from admitone.payments.commands import ask_for_refund
 from admitone.tickets import routes as tickets
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
 PEOPLE = ("ann", "bob", "eve", "dan")
 PRICES = (4990, 5990, 6990)
+FORMS = {
+    tickets.list_ticket: ("POST", "/api/tickets"),
+    tickets.edit_ticket: ("PUT", "/api/tickets/{ticketId}"),
+    orders.create_order: ("POST", "/api/orders"),
+    payments.pay: ("POST", "/api/payments"),
+}
 
 
 @dataclass(eq=False)
@@ -41,6 +49,7 @@ class Request:
     pays: bool = False
     """Then a call to the processor goes on beside it, when it has had its answer."""
     about: tuple[UUID, ...] = ()
+    body: dict[str, Any] = field(default_factory=dict)
     correlations: list[UUID] = field(default_factory=list)
     answers: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -53,6 +62,7 @@ class Clients:
         self.unclear: list[Request] = []
         """What had no answer, or none that says whether it was done: it is asked again."""
         self._keys = 0
+        self._optional = Random(f"{world.seed}: optional fields")
         self.declines = world.dice.choice((1.0, 3.0, 40.0))
         """How many of ten cards and a few are declined, in this history."""
 
@@ -116,7 +126,7 @@ class Clients:
         dice, order_id, buyer = self.world.dice, order.order_id, self._user(order.user_id)
         token = token or dice.choices(("tok_visa", DECLINED, CONFIRMED), (6.0, self.declines, 1.0))[0]
         label = f"{self._name(buyer)} pays {self._name_of(order_id)} with {token}"
-        return self._route("payments", payments.pay, label, buyer, {"orderId": str(order_id), "token": token}, gateway=True)
+        return self._route("payments", payments.pay, label, buyer, {"orderId": str(order_id), "token": token}, processor=True)
 
     def cancel(self) -> Request | None:
         found = self._an_order(0.9)
@@ -218,31 +228,41 @@ class Clients:
     # How they ask
 
     def _route(
-        self, service: str, route: Any, label: str, user: User, body: dict[str, Any] | None = None, gateway: bool = False, **path: Any
+        self,
+        service: str,
+        route: Any,
+        label: str,
+        user: User,
+        body: dict[str, Any] | None = None,
+        processor: bool = False,
+        **path: Any,
     ) -> Request:
         takes_request = body is not None
+        if body is not None and route in FORMS:
+            body = filled_in(*FORMS[route], body, self._optional, leave=("price",))  # What price somebody saw, `buy` has drawn.
         key = None
         if takes_request and route is not tickets.edit_ticket and self.world.dice.random() < 0.6:
             self._keys += 1
             key = f"key {self._keys}"
         about = [*path.values(), *(UUID(body[field]) for field in ("ticketId", "orderId") if body and field in body)]
-        request = Request(service, label + (f" ({key})" if key else ""), lambda process: run(process), key, gateway, tuple(about))
+        label_with_key = label + (f" ({key})" if key else "")
+        request = Request(service, label_with_key, lambda process: run(process), key, processor, tuple(about), body or {})
 
         async def run(process: "Process") -> None:
             arguments: dict[str, Any] = {"db": process.db, "user": user, **path}
             if takes_request:
                 arguments["request"] = self._http(route, body, key, path)
-            if gateway:
-                arguments["gateway"] = self.world.processor
+            if processor:
+                arguments["processor"] = self.world.processor
             if route in (tickets.list_ticket, orders.create_order):
                 arguments["settings"] = self.world.settings
             if route is orders.create_order:
-                arguments["tally"] = Tally()
+                arguments["refusals"] = RefusalCounter()
             correlation = self.world.uuid()
             request.correlations.append(correlation)
             known = self._has_had_its_effect(request)
             try:
-                with going_back_to(correlation):
+                with correlation_scope(correlation):
                     status, answer = await self._answer(route, arguments)
             except Crash:
                 self.unclear.append(request)

@@ -148,7 +148,7 @@ class History:
         if timers.up and (timers.look_wanted or timers.next_look <= world.now):
             turns.append(self.ring)
         if money.up and (money.look_wanted or money.next_look <= world.now):
-            turns += [self.settle_charges] * 2
+            turns += [self.reconcile_charges] * 2
         if money.up and world.processor.notices:
             turns.append(self.a_notice_comes)
         return turns
@@ -166,7 +166,7 @@ class History:
 
         await self.world.do(node, "the timers", turn())
 
-    async def settle_charges(self) -> None:
+    async def reconcile_charges(self) -> None:
         """The job of payments looks once; what it finds goes on by itself."""
         world, node = self.world, self.world.nodes["payments"]
         process = node.process

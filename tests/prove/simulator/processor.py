@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from admitone.payments.model import Charge
-from admitone.payments.processors.protocol import Notice, OutcomeUnknown, Refused, Standing, State
+from admitone.payments.processors.protocol import Notice, OutcomeUnknown, ProcessorState, Refused, State
 from admitone.payments.settlement import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Processor:
     async def token(self, text: str) -> str:
         return text
 
-    async def authorize(self, charge: Charge) -> Standing:
+    async def authorize(self, charge: Charge) -> ProcessorState:
         def act() -> Intent:
             intent = self.intents.get(charge.idempotency_key)
             if intent is None:
@@ -71,10 +71,10 @@ class Processor:
 
         return await self._call("authorize", charge, act)
 
-    async def look(self, charge: Charge) -> Standing:
+    async def look(self, charge: Charge) -> ProcessorState:
         return await self._call("look", charge, lambda: self._known(charge))
 
-    async def capture(self, charge: Charge) -> Standing:
+    async def capture(self, charge: Charge) -> ProcessorState:
         def act() -> Intent:
             intent = self._known(charge)
             if intent.state == "authorized" and self.world.chance("refuse", 0.5):
@@ -88,7 +88,7 @@ class Processor:
 
         return await self._call("capture", charge, act)
 
-    async def void(self, charge: Charge) -> Standing:
+    async def void(self, charge: Charge) -> ProcessorState:
         def act() -> Intent:
             intent = self._known(charge)
             if intent.state in ("authorized", "needs_confirmation"):
@@ -100,7 +100,7 @@ class Processor:
 
         return await self._call("void", charge, act)
 
-    async def refund(self, charge: Charge) -> Standing:
+    async def refund(self, charge: Charge) -> ProcessorState:
         def act() -> Intent:
             intent = self._known(charge)
             if intent.state == "captured":
@@ -127,7 +127,7 @@ class Processor:
             raise Refused("unknown_payment")
         return intent
 
-    async def _call(self, call: Call, charge: Charge, act: Callable[[], Intent]) -> Standing:
+    async def _call(self, call: Call, charge: Charge, act: Callable[[], Intent]) -> ProcessorState:
         world = self.world
         world.begun.setdefault(charge.charge_id, charge.begun_at)
         order = world.name(charge.order_id)
@@ -149,7 +149,7 @@ class Processor:
             await self._time_out(call, charge, "after its effect")
         if world.dice.random() < 0.3:
             await world.pause(charge.order_id, world.now + slow)
-        return Standing(
+        return ProcessorState(
             id=intent.id,
             state=intent.state,
             amount_cents=intent.captured_cents or intent.amount_cents,

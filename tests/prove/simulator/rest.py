@@ -59,6 +59,7 @@ class Rest:
         await self._carried()
         await self._parked()
         self._keys(clients, charges)
+        await self._notes(clients)
         if self.world.seed % 3 == 0 and not self.world.violations:
             for service in REBUILT:
                 await self._rebuilt(service)
@@ -197,6 +198,15 @@ class Rest:
             if len(made) > 1:
                 self.broken("I12", f"{request.label} was sent {len(request.correlations)} times, and did it {len(made)} times", *made)
 
+    async def _notes(self, clients: "Clients") -> None:
+        """Each ticket has the note that was sent with it."""
+        notes = {row["ticket_id"]: row["note"] for row in await self.rows("tickets", "SELECT ticket_id, note FROM notes")}
+        for request in clients.asked:
+            sent = request.body.get("note", "")
+            for made in (effect for correlation in request.correlations for effect in self.book.effects.get(correlation, [])):
+                if made in self.book.tickets and notes.get(made, "") != sent:
+                    self.broken("note", f"the note of {self.world.name(made)} is {notes.get(made, '')!r}, and {sent!r} was sent", made)
+
     async def _rebuilt(self, service: str) -> None:
         """A service that has lost its copies hears everything again, mixed and with repetitions.
 
@@ -260,8 +270,13 @@ def _differing(row: Row, wanted: Row) -> str:
     return ", ".join(f"{field} is {found!r} and not {value!r}" for field, (found, value) in sorted(wrong.items()))
 
 
+def _only(row: Any, other: Any) -> Row:
+    """The columns of a row that are not the same in another one, and the first, which says which row it is."""
+    return {name: value for number, (name, value) in enumerate(row.items()) if number == 0 or other.get(name) != value}
+
+
 def _first_difference(then: list[Any], now: list[Any]) -> str:
     for a, b in zip(then, now, strict=False):
         if tuple(a.values()) != tuple(b.values()):
-            return f"{dict(a)} became {dict(b)}"
+            return f"{_only(a, b)} became {_only(b, a)}"
     return f"{len(then)} rows became {len(now)}"

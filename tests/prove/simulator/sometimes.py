@@ -42,6 +42,7 @@ SOMETIMES = (
     "a service was down for a while",
     "a service was down for many minutes",
     "the stream lost its tail while somebody published",
+    "a client reconnected in mid-batch, and no call failed",
     "the stream was lost as a whole",
     "the stream was made anew while everybody was connected",
     "a lost number was taken by another service",

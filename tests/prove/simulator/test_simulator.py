@@ -4,14 +4,17 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
+from prove.simulator import rest
 from prove.simulator.__main__ import PAGE, RECORDED, main, page, past_seeds
 from prove.simulator.bugs import BUGS, BY_NAME, Bug, Edit, Stale, edited, planted
 from prove.simulator.ground import Ground, ground_at
 from prove.simulator.history import play
 from prove.simulator.telling import shortest, story
 from support.databases import empty_database
+from support.optional import filled_in
 
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.kit.data.migrations import migrate_at
@@ -44,6 +47,26 @@ async def test_a_failure_is_told_as_short_as_it_can_be(ground: Ground) -> None:
     assert first == f"seed {seed}, cut off after {found.steps} steps: I6: {found.violations[0].sentence}"
     assert "!             I6: T" in last
     assert "was edited while" in last
+
+
+async def test_a_note_that_is_lost_breaks_a_rule(ground: Ground) -> None:
+    lost = Bug("note-lost", "Nobody writes the note down.", (Edit("admitone.tickets.commands:list_ticket", "if note:", "if False:"),))
+    async with planted(lost, ground):
+        found = (await play(ground, 100)).violations
+    assert {violation.rule for violation in found} == {"note"}
+
+
+def test_optional_fields_are_filled_in_by_chance() -> None:
+    body, dice = {"title": "Front row", "price": 49.9}, Random(1)
+    bodies = [filled_in("POST", "/api/tickets", body, dice) for _ in range(50)]
+    assert all(one | body == one and one.keys() - body <= {"note"} for one in bodies)
+    assert len({one.get("note") for one in bodies}) > 2
+    assert all("price" not in filled_in("POST", "/api/orders", {}, dice, leave=("price",)) for _ in range(50))
+
+
+def test_a_violation_names_only_the_columns_that_differ() -> None:
+    then, now = {"id": 1, "title": "Front row", "version": 4}, {"id": 1, "title": "Front row", "version": 6}
+    assert rest._first_difference([then], [now]) == "{'id': 1, 'version': 4} became {'id': 1, 'version': 6}"
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -21,9 +21,9 @@ from admitone import auth, expiration, orders, payments, tickets
 from admitone.config import Settings
 from admitone.events import OrderEvent
 from admitone.kit.data.db import TRANSIENT, Database
-from admitone.kit.delivery.bus import BUS_TROUBLE
+from admitone.kit.delivery.bus import BUS_ERRORS
 from admitone.kit.delivery.consumer import ACK_WAIT_SECONDS, Consumer
-from admitone.kit.delivery.relay import LOOK_AFTER_STREAM_SECONDS, Relay
+from admitone.kit.delivery.relay import CHECK_STREAM_SECONDS, Relay
 from admitone.kit.service import Service
 from admitone.kit.testing import NOON
 from admitone.payments import routes as payment_routes
@@ -40,7 +40,7 @@ FAULTS = {
     "answer": "the answer to a COMMIT is lost",
     "gateway": "the card processor times out, before or after its effect",
     "refuse": "the card processor refuses to capture what it had approved",
-    "clocks": "the clocks of the services differ by up to three minutes",
+    "clocks": "the clocks of the services differ by up to six minutes",
     "down": "a service is down for up to an hour",
     "prune": "inboxes forget",
     "poison": "messages that nobody can read or handle",
@@ -145,7 +145,7 @@ class Node:
         relay = self.process.relay
         if relay._stream_created in (None, self.world.carrier.made):
             return None
-        return NOON + timedelta(seconds=relay._looked_at - NOON.timestamp() + LOOK_AFTER_STREAM_SECONDS + 0.001)
+        return NOON + timedelta(seconds=relay._checked_at - NOON.timestamp() + CHECK_STREAM_SECONDS + 0.001)
 
 
 class World:
@@ -324,7 +324,7 @@ class World:
     def cut_off(self, node: Node) -> None:
         node.bus_back_at = self.now + timedelta(seconds=self.dice.choice((0.1, 0.5, 2, 10)) * self.dice.random())
         self._disturbed_at = max(self._disturbed_at, node.bus_back_at)
-        node.process.bus.age += 1
+        node.process.bus.epoch += 1
 
     async def stop(self, node: Node, seconds: float) -> None:
         """It is gone with all that it had in hand, and starts again after so many seconds."""
@@ -353,7 +353,7 @@ class World:
                 self.tell(node.name, "starts again")
             if node.bus_back_at is not None and (self.settling or node.bus_back_at <= self.now):
                 node.bus_back_at = None
-                node.process.bus.age += 1
+                node.process.bus.epoch += 1
                 node.relay_wanted = True
                 self.disturb()
 
@@ -391,7 +391,7 @@ class World:
         task = activity.task
         if task is not None and task.done() and not task.cancelled():
             error = task.exception()
-            if error is not None and not isinstance(error, (Crash, *TRANSIENT, *BUS_TROUBLE)):
+            if error is not None and not isinstance(error, (Crash, *TRANSIENT, *BUS_ERRORS)):
                 self.broken("error", f"{activity.label} of {node.name} failed with {error!r}")
         if node.process.dead and node.up:
             await self.stop(node, self.dice.choice((1, 5, 30, 120)) * self.dice.random())
@@ -422,11 +422,11 @@ class World:
 
     async def relaying(self, node: Node) -> None:
         process = node.process
-        age = process.bus.age
+        epoch = process.bus.epoch
         try:
             if not await process.relay.once(cast("Any", process.relay_wire)):
-                node.relay_wanted = process.bus.age != age
-        except TRANSIENT + BUS_TROUBLE as error:
+                node.relay_wanted = process.bus.epoch != epoch
+        except TRANSIENT + BUS_ERRORS as error:
             self.disturb()
             await process.relay.recover(error)
             process.begin_relay()

@@ -1,5 +1,7 @@
-"""A connection to PostgreSQL, and what each of them is taught first."""
+"""A connection to PostgreSQL, and the type codecs that each one needs."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -20,3 +22,19 @@ async def prepare_connection(connection: Connection) -> None:
             encoder=lambda value: msgspec.json.encode(value).decode(),
             decoder=lambda text: msgspec.json.decode(text),
         )
+
+
+@contextlib.asynccontextmanager
+async def single_connection(
+    url: str, application_name: str, connect_seconds: float, **server_settings: str
+) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    """A connection of no pool, for a look at a database."""
+    connection = await asyncpg.connect(
+        url,
+        timeout=connect_seconds,
+        server_settings={"application_name": application_name, "timezone": "UTC", **server_settings},
+    )
+    try:
+        yield connection
+    finally:
+        connection.terminate()

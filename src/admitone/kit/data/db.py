@@ -1,7 +1,9 @@
-"""A service's database, and one transaction on it: rows change and events are said together, or neither."""
+"""A service's database, and a transaction that changes rows and writes events to the outbox together."""
 
 import asyncio
 import contextlib
+import functools
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ import msgspec
 from admitone.kit.data.clock import Clock, database_clock
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.event import OWNERS, Event
-from admitone.kit.observe.log import causation_id, correlation
+from admitone.kit.observe.log import causation_id, correlation, log
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -31,20 +33,21 @@ TRANSIENT = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.CannotConnectNowError,
+    asyncpg.InvalidCachedStatementError,  # A table has changed since; asyncpg has dropped its cached statements by now.
 )
-"""What an engine says when it is away or busy: the same thing may work in a moment."""
+"""Errors of an engine that is unavailable or busy: the same call may succeed when it is retried."""
 
 
 ACQUIRE_SECONDS = 8.0
-"""Long enough for a dogpile: thousands wait for a few connections, and each is to be told no, not to come back later."""
+"""Long enough when thousands wait for a few connections: each is to get an answer, not a 503."""
 COMMAND_SECONDS = 6.0
-"""Longer than the server's own limit of 5 s: only a server that is not there at all is given up."""
+"""Longer than the server's statement_timeout of 5 s: only a server that does not respond at all runs into it."""
 
 
 class Signal:
-    """Wakes everybody who waits for the next time something happened in this process.
+    """Wakes all waiters of this process when it fires.
 
-    Take `next()` before looking at the state, and wait for it afterwards: so nothing that happens in between is missed.
+    Take `next()` before reading the state and wait for it afterwards, so that nothing in between is missed.
     """
 
     def __init__(self) -> None:
@@ -58,14 +61,33 @@ class Signal:
         self._event = asyncio.Event()
 
 
-async def happened(event: asyncio.Event, timeout_seconds: float) -> None:
-    """Wait for a signal, but no longer than that.
+async def wait_for_signal(event: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait until the signal fires or the timeout has passed.
 
     (asyncio.wait_for would forget a cancellation that comes with the signal: a loop could not be ended.)
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_seconds):
             await event.wait()
+
+
+@functools.lru_cache(maxsize=1000)
+def _with_columns(row: type[msgspec.Struct], sql: str) -> str:
+    """The statement with the struct's columns in place of `*`.
+
+    So a column that a newer version has added changes no result, and no prepared statement becomes invalid by it.
+    """
+    return re.sub(
+        r"\b(SELECT|RETURNING) (\w+\.)?\*(?!,)",
+        lambda star: f"{star[1]} " + ", ".join(f'{star[2] or ""}"{name}"' for name in row.__struct_fields__),
+        sql,
+    )
+
+
+def _row(row: type[Row], record: asyncpg.Record) -> Row:
+    """Without the columns that the struct does not know."""
+    known = row.__struct_fields__
+    return row(**{name: value for name, value in record.items() if name in known})
 
 
 class Tx:
@@ -79,12 +101,12 @@ class Tx:
 
     async def one(self, row: type[Row], sql: str, *args: object) -> Row | None:
         """The row that the statement returned, or None."""
-        record = await self.connection.fetchrow(sql, *args)
-        return row(**record) if record is not None else None
+        record = await self.connection.fetchrow(_with_columns(row, sql), *args)
+        return _row(row, record) if record is not None else None
 
     async def all(self, row: type[Row], sql: str, *args: object) -> list[Row]:
         """Every row that the statement returned."""
-        return [row(**record) for record in await self.connection.fetch(sql, *args)]
+        return [_row(row, record) for record in await self.connection.fetch(_with_columns(row, sql), *args)]
 
     async def value(self, sql: str, *args: object) -> Any:
         """The first column of the first row, or None."""
@@ -97,7 +119,7 @@ class Tx:
         return int(count) if count.isdigit() else 0
 
     async def emit(self, event: Event) -> None:
-        """Say what happened. It leaves for the stream after this transaction has committed, and only then.
+        """Write an event to the outbox. The relay publishes it after this transaction has committed.
 
         Raises PermissionError for an event that another service owns.
         """
@@ -132,9 +154,9 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
-        """All of it or nothing, at READ COMMITTED: rules hang on constraints and guarded statements, not on isolation."""
+        """A transaction at READ COMMITTED: rules depend on constraints and guarded statements, not on isolation."""
         async with self._connection() as connection, connection.transaction():
-            with _given_up_in_time(connection):
+            with _terminate_on_timeout(connection):
                 tx = Tx(connection, self.service, await self.clock(connection))
                 yield tx
         if tx.emitted:
@@ -143,17 +165,17 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[Tx]:
-        """For a look without a change: no transaction, nobody is woken."""
+        """For reading only: no transaction, and no signal fires afterwards."""
         async with self._connection() as connection:
-            with _given_up_in_time(connection):
+            with _terminate_on_timeout(connection):
                 yield Tx(connection, self.service, await self.clock(connection))
 
     async def answers(self, seconds: float) -> bool:
-        """Whether there is a connection that works; to find out takes three times as long at most."""
+        """Whether the database answers; finding out takes at most three times `seconds`."""
         try:
             connection = await self.pool.acquire(timeout=seconds)
             try:
-                with _given_up_in_time(connection):
+                with _terminate_on_timeout(connection):
                     await connection.fetchval("SELECT 1", timeout=seconds)
             finally:
                 await self.pool.release(connection, timeout=seconds)
@@ -167,17 +189,24 @@ class Database:
         try:
             yield connection
         finally:
-            await self.pool.release(connection, timeout=1)
+            try:
+                await self.pool.release(connection, timeout=1)
+            except TRANSIENT as error:  # What the block has done stays done; asyncpg has closed the connection.
+                log.warning("a connection could not be given back and was closed", error=repr(error))
 
 
 @contextlib.contextmanager
-def _given_up_in_time(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> Iterator[None]:
-    """A server that has stopped answering is not asked to undo anything: that would wait as long again."""
+def _terminate_on_timeout(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> Iterator[None]:
+    """Close the connection after a timeout, without a rollback: a server that does not answer would not answer that either."""
     try:
         yield
     except TimeoutError:
         connection.terminate()
         raise
+
+
+async def _nothing_to_reset(_connection: Connection) -> None:
+    """Nothing here changes a session: locks end with their transaction, and asyncpg itself rolls back one that is still open."""
 
 
 @contextlib.asynccontextmanager
@@ -188,6 +217,7 @@ async def connected(service: str, url: str, clock: Clock = database_clock) -> As
         min_size=1,
         max_size=8,
         init=prepare_connection,
+        reset=_nothing_to_reset,
         timeout=5,
         command_timeout=COMMAND_SECONDS,
         server_settings={

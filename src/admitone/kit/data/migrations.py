@@ -66,7 +66,7 @@ async def migrate(connection: Connection, service: str, packages: Sequence[str] 
 
 
 async def status(connection: Connection, service: str) -> MigrationStatus:
-    """How the database of a service stands. Changes nothing."""
+    """Compare a service's database with the migrations of this code. Changes nothing."""
     applied: dict[str, str] = {}
     if await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL"):
         applied = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT * FROM migrations")}
@@ -79,7 +79,7 @@ async def status(connection: Connection, service: str) -> MigrationStatus:
 
 
 async def migrate_at(url: str, service: str, packages: Sequence[str] = ()) -> list[str]:
-    """The same, on a connection of its own."""
+    """Open a connection to this address, and migrate the database by it."""
     connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": f"{service} migrate"})
     try:
         return await migrate(connection, service, packages)

@@ -1,6 +1,6 @@
-"""One service's connection to the stream. The stream is a carrier that may lose, repeat and reorder.
+"""One service's connection to the stream, which may lose, repeat and reorder messages.
 
-relay.py brings to it what the service says; consumer.py brings from it what the service hears.
+relay.py publishes the service's outbox to it; consumer.py consumes from it.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from admitone.kit.observe.log import log
 
 STREAM = "ADMITONE"
 REQUEST_TIMEOUT_SECONDS = 2.0
-COMPLAIN_EVERY_SECONDS = 30.0
+REPORT_EVERY_SECONDS = 30.0
 
-BUS_TROUBLE = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
-"""What the bus says when it is away or unwell: the same thing may work in a moment."""
+BUS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
+"""Errors of a bus that is unavailable or failing: the same call may succeed when it is retried."""
 
 
 class BusClosed(Exception):
@@ -30,48 +30,52 @@ class BusClosed(Exception):
 
 
 class Bus:
-    """It reconnects for ever; what goes wrong meanwhile is logged now and then, and shown by `state`."""
+    """Reconnects for ever. Errors are logged at most every 30 s, and `state` shows them."""
 
     def __init__(self, service: str, url: str) -> None:
         self.service = service
         self.url = url
-        self.age = 0
-        """Rises whenever what we know of the stream may have become untrue: it may have lost something."""
+        self.epoch = 0
+        """Incremented on every disconnect, reconnect or stream loss; the relay repairs the stream when it changes."""
         self.client = Client()
         self.stream: JetStreamContext = self.client.jetstream(timeout=REQUEST_TIMEOUT_SECONDS)
         self._closed = False
-        self._troubled_at = self._complained_at = -COMPLAIN_EVERY_SECONDS
+        self._failed_at = self._reported_at = -REPORT_EVERY_SECONDS
 
     @property
     def state(self) -> str:
         """`ready`, `away`, or `troubled`: connected, but what is asked of it fails."""
         if not self.client.is_connected:
             return "away"
-        return "troubled" if time.monotonic() - self._troubled_at < 5 else "ready"
+        return "troubled" if time.monotonic() - self._failed_at < 5 else "ready"
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator["Bus"]:
         """Waits for the server for as long as it takes."""
 
         async def disconnected() -> None:
-            self.age += 1  # Now, not only when it is back: what was buffered leaves before we hear of that.
+            self.epoch += 1  # Now, not only when it is back: what was buffered leaves before we hear of that.
             if not self.client.is_closed:
-                log.warning("the event bus is away; what happens meanwhile is kept and sent later", service=self.service)
+                log.warning(
+                    "bus_unavailable",
+                    message="the event bus is unavailable; events are kept and published later",
+                    service=self.service,
+                )
 
         async def reconnected() -> None:
-            self.age += 1
-            log.info("the event bus is back", service=self.service)
+            self.epoch += 1
+            log.info("bus_reconnected", message="the event bus is back", service=self.service)
 
         async def closed() -> None:
             self._closed = True
 
         introduced = False
 
-        async def note(error: Exception) -> None:
+        async def on_error(error: Exception) -> None:
             # Whether the client calls itself closed says nothing here: it does so between two tries to connect, too.
             if not introduced and "Authorization Violation" in str(error):
-                raise self._no_way_back()
-            self._note(error)
+                raise self._closed_for_good()
+            self._log_error(error)
 
         await self.client.connect(
             self.url,
@@ -84,7 +88,7 @@ class Bus:
             disconnected_cb=disconnected,
             reconnected_cb=reconnected,
             closed_cb=closed,
-            error_cb=note,
+            error_cb=on_error,
         )
         introduced = True
         try:
@@ -95,7 +99,7 @@ class Bus:
                 await asyncio.wait_for(self.client.close(), 1)
 
     async def ensure_stream(self) -> None:
-        """Create the stream where there is none; one that is there is left as its operator has set it."""
+        """Create the stream if it is missing; the settings of an existing one are left as they are."""
         while True:
             try:
                 await self.stream.add_stream(
@@ -111,25 +115,25 @@ class Bus:
                 return
             except nats.js.errors.BadRequestError:  # It exists, with other settings.
                 return
-            except BUS_TROUBLE as error:
-                self.complain(error)
+            except BUS_ERRORS as error:
+                self.report_error(error)
                 await asyncio.sleep(1)
 
     async def stream_created(self) -> datetime | None:
-        """When the stream was made: another answer than before means another stream."""
+        """When the stream was created. A different time than before means a different stream."""
         return (await self.stream.stream_info(STREAM)).created
 
-    def complain(self, error: Exception) -> None:
-        """Log trouble, but not each time it is met again. Raises BusClosed when there is no way back."""
+    def report_error(self, error: Exception) -> None:
+        """Log an error, at most every 30 s. Raises BusClosed when the connection is closed for good."""
         if self._closed or self.client.is_closed:
-            raise self._no_way_back()
-        self._note(error)
+            raise self._closed_for_good()
+        self._log_error(error)
 
-    def _no_way_back(self) -> BusClosed:
+    def _closed_for_good(self) -> BusClosed:
         return BusClosed(f"{self.service}: the event bus has closed the connection for good; are the credentials right?")
 
-    def _note(self, error: Exception) -> None:
-        self._troubled_at = time.monotonic()
-        if self._troubled_at - self._complained_at > COMPLAIN_EVERY_SECONDS:
-            self._complained_at = self._troubled_at
-            log.warning("the event bus does not do what it should; it is tried again", service=self.service, error=repr(error))
+    def _log_error(self, error: Exception) -> None:
+        self._failed_at = time.monotonic()
+        if self._failed_at - self._reported_at > REPORT_EVERY_SECONDS:
+            self._reported_at = self._failed_at
+            log.warning("bus_error", message="a call to the event bus has failed; it is retried", service=self.service, error=repr(error))

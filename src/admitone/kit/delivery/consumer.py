@@ -1,4 +1,4 @@
-"""Hands a service what it hears: in order, a batch in one transaction, acknowledged afterwards."""
+"""Consumes a service's events in order: a batch in one transaction, acknowledged after the commit."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from admitone.kit.data.db import TRANSIENT, Database
-from admitone.kit.delivery.bus import BUS_TROUBLE, Bus
-from admitone.kit.delivery.inbox import Unreadable, handle, told
-from admitone.kit.delivery.pull import RequestEnded, pulled
+from admitone.kit.delivery.bus import BUS_ERRORS, Bus
+from admitone.kit.delivery.inbox import Unreadable, format_error, handle
+from admitone.kit.delivery.pull import RequestEnded, pull_batches
 from admitone.kit.event import subject
-from admitone.kit.observe.log import log, speak_for_nobody
+from admitone.kit.observe.log import clear_correlation, log
 from admitone.kit.observe.metrics import HANDLED, PARKED
 from admitone.kit.service import Handlers, TooEarly
 
 ACK_WAIT_SECONDS = 5.0
 """How long a killed process keeps an event to itself. A batch that takes longer is handled twice, which does no harm."""
 RETRY_DELAYS_SECONDS = (0.2, 1.0, 5.0, 30.0)
-"""How long a failing event rests before each new try; when they are used up, it is parked."""
+"""Delays before each retry of a failing event; after the last one it is parked (dead letter)."""
 
 
 class Consumer:
@@ -35,21 +35,21 @@ class Consumer:
         self._failures: dict[UUID, int] = {}
 
     async def run(self) -> None:
-        """Runs for ever. An engine that is away is waited for."""
+        """Runs for ever; retries while the database or the bus is unavailable."""
         while True:
             try:
-                async with pulled(self.bus.client, self.bus.stream, self._config()) as batches:
+                async with pull_batches(self.bus.client, self.bus.stream, self._config()) as batches:
                     async for batch in batches:
                         try:
                             await self.handle_batch(batch)
                         finally:
-                            speak_for_nobody()
-            except TRANSIENT + BUS_TROUBLE as error:
-                self.bus.complain(error)
+                            clear_correlation()
+            except TRANSIENT + BUS_ERRORS as error:
+                self.bus.report_error(error)
                 if isinstance(error, nats.js.errors.NotFoundError):
                     await self.bus.ensure_stream()
                 if isinstance(error, nats.js.errors.NotFoundError | RequestEnded):
-                    self.bus.age += 1
+                    self.bus.epoch += 1
                 await asyncio.sleep(0.25)
 
     def _config(self) -> ConsumerConfig:
@@ -97,13 +97,15 @@ class Consumer:
         await message.ack()
 
     async def _failed(self, message: Msg, error: Exception) -> None:
-        """Let a failing event rest, longer each time; park it when that is no use, so that it holds up nothing else."""
+        """Retry a failing event after a delay; park it after the last retry, so that it does not block the others."""
         event_id = _event_id(message)
         tries = self._failures[event_id] = self._failures.get(event_id, 0) + 1
         service, name = self.handlers.service, message.subject.rpartition(".")[2]
         if tries <= len(self.retry_delays) and not isinstance(error, Unreadable):
             delay = self.retry_delays[tries - 1]
-            log.warning(f"{service} could not handle {name}; again in {delay:g} s", tries=tries, error=repr(error)[:300])
+            log.warning(
+                "handler_failed", message=f"{service} could not handle {name}; again in {delay:g} s", tries=tries, error=repr(error)[:300]
+            )
             await message.nak(delay=delay)
             return
         try:
@@ -117,7 +119,7 @@ class Consumer:
                     event_id,
                     name,
                     message.data,
-                    told(error),
+                    format_error(error),
                     tries,
                     tx.now,
                 )
@@ -125,7 +127,7 @@ class Consumer:
             await message.nak(delay=0.5)
             return
         if parked:  # What a person has dropped stays dropped.
-            log.error(f"{service} has parked {name}: it can't be handled", tries=tries, exc_info=error)
+            log.error("event_parked", message=f"{service} has parked {name}: it can't be handled", tries=tries, exc_info=error)
             PARKED.labels(service, name).inc()
         self._failures.pop(event_id, None)
         await message.ack()

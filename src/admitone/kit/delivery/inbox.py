@@ -1,38 +1,38 @@
-"""One event in one transaction: read, handled once, on record. The consumer does it, and so does whoever replays what was parked."""
+"""Handle one event once, in one transaction with its inbox row. Used by the consumer and by the replay of parked events."""
 
 import msgspec
 
 from admitone.kit.data.db import Tx
 from admitone.kit.event import CATALOGUE, Event, Message
-from admitone.kit.observe.log import causation_id, correlation_id, speak_for_nobody
+from admitone.kit.observe.log import causation_id, clear_correlation, correlation_id
 from admitone.kit.observe.metrics import HANDLING
 from admitone.kit.service import Handler, Handlers
 
 
 class Unreadable(Exception):
-    """A message that is no event we know. Trying again can't help, so it is parked at once."""
+    """The message is not an event that this service knows. A retry can't help, so it is parked at once."""
 
 
 async def handle(handlers: Handlers, data: bytes, tx: Tx) -> str | None:
-    """Give the event to its handler, note that, and return the event's name; None when that was done before.
+    """Record the event in the inbox, call its handler, and return the event's name; None when it was handled before.
 
-    What is said and logged meanwhile, and afterwards about a failure, belongs to the event's request.
+    Events and log lines from here on carry the event's correlation id, also those about a failure.
     Raises Unreadable, and what the handler raises.
     """
-    speak_for_nobody()
+    clear_correlation()
     envelope = envelope_of(data)
     correlation_id.set(envelope.correlation_id)
     causation_id.set(envelope.event_id)
     event, handler = decode(handlers, envelope)
-    if not await note(envelope, tx):
+    if not await record_handled(envelope, tx):
         return None
     with HANDLING.labels(handlers.service, envelope.event).time():
         await handler(event, tx)
     return envelope.event
 
 
-async def note(envelope: Message, tx: Tx) -> bool:
-    """This service is done with the event, and will not handle it (again). False when that is on record already."""
+async def record_handled(envelope: Message, tx: Tx) -> bool:
+    """Insert the event's inbox row, so that it is not handled again. False when the row is there already."""
     return bool(
         await tx.run(
             "INSERT INTO inbox (event_id, event, handled_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -44,7 +44,7 @@ async def note(envelope: Message, tx: Tx) -> bool:
 
 
 def envelope_of(data: bytes) -> Message:
-    """Raises Unreadable."""
+    """The envelope around an event. Raises Unreadable."""
     try:
         return msgspec.json.decode(data, type=Message)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -52,7 +52,7 @@ def envelope_of(data: bytes) -> Message:
 
 
 def decode(handlers: Handlers, envelope: Message) -> tuple[Event, Handler]:
-    """The event, and who handles it here. Raises Unreadable."""
+    """The event and its handler in this service. Raises Unreadable."""
     try:
         event_type = CATALOGUE[envelope.event]
         return msgspec.convert(envelope.data, event_type), handlers.by_event[event_type]
@@ -60,6 +60,6 @@ def decode(handlers: Handlers, envelope: Message) -> tuple[Event, Handler]:
         raise Unreadable(str(error)) from error
 
 
-def told(error: Exception) -> str:
-    """An error as it is kept with what was parked for it; its first line is its sentence."""
+def format_error(error: Exception) -> str:
+    """An error as the text that is stored with a parked event."""
     return f"{type(error).__name__}: {error}"[:2000].replace("\0", "")

@@ -1,4 +1,4 @@
-"""Brings a service's outbox to the stream, in order, and repairs the stream from it whenever that may have lost something."""
+"""Publishes a service's outbox to the stream, in order, and repairs the stream from it when the stream may have lost events."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from admitone.kit.data.connection import Connection, prepare_connection
-from admitone.kit.data.db import TRANSIENT, Database, happened
-from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM, Bus
+from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
+from admitone.kit.delivery.bus import BUS_ERRORS, STREAM, Bus
 from admitone.kit.event import CATALOGUE, LISTENERS, Message, words
 from admitone.kit.observe.log import log
 from admitone.kit.observe.metrics import PUBLISHED
@@ -23,44 +23,58 @@ LOCK = 0x52454C4159  # "RELAY"
 BATCH = 100
 REPAIR_BATCH = 5000
 POLL_SECONDS = 1.0
-LOOK_AFTER_STREAM_SECONDS = 5.0
+CHECK_STREAM_SECONDS = 5.0
 STREAM_NOT_FOUND = 10059
 
 
+async def running_since(connection: Connection) -> datetime | None:
+    """Since when some process holds the lock of the relay of this database; None when nobody does."""
+    since: datetime | None = await connection.fetchval(
+        """
+        SELECT min(backend_start) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND datname = current_database()
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND (classid::bigint << 32) + objid::bigint = $1
+        """,
+        LOCK,
+    )
+    return since
+
+
 class Relay:
-    """One at a time per service, or events would leave out of order; a replica's relay waits until its turn comes."""
+    """One active relay per service, so that events are published in order; those of replicas wait for the advisory lock."""
 
     def __init__(self, db: Database, bus: Bus, url: str) -> None:
         self.db = db
         self.bus = bus
         self.url = url
-        self._repaired_age = -1
+        self._repaired_epoch = -1
         self._stream_created: datetime | None = None
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
     async def run(self) -> None:
-        """Runs for ever. An engine that is away is waited for."""
+        """Runs for ever; retries while the database or the bus is unavailable."""
         while True:
             try:
-                async with self._as_the_only_one() as connection:
+                async with self._advisory_lock() as connection:
                     while True:
                         emitted = self.db.emitted.next()
                         if not await self.once(connection):
-                            await happened(emitted, POLL_SECONDS)
-            except TRANSIENT + BUS_TROUBLE as error:
+                            await wait_for_signal(emitted, POLL_SECONDS)
+            except TRANSIENT + BUS_ERRORS as error:
                 await self.recover(error)
                 await asyncio.sleep(0.25)
 
     async def recover(self, error: Exception) -> None:
-        """Where the stream is gone, make it again; whatever it had is then to be published again."""
-        self.bus.complain(error)
+        """Create the stream again if it is gone; everything that it had is then published again."""
+        self.bus.report_error(error)
         if isinstance(error, nats.js.errors.NoStreamResponseError | nats.js.errors.NotFoundError):
             await self.bus.ensure_stream()
-            self.bus.age += 1
+            self.bus.epoch += 1
 
     @contextlib.asynccontextmanager
-    async def _as_the_only_one(self) -> AsyncIterator[Connection]:
-        """A connection that holds the lock of this service's relay; a crash of ours frees it, a dead network within 30 s."""
+    async def _advisory_lock(self) -> AsyncIterator[Connection]:
+        """A connection that holds the relay's advisory lock. A crash of this process frees the lock, a dead network within 30 s."""
         connection = await asyncpg.connect(
             self.url,
             timeout=5,
@@ -76,42 +90,49 @@ class Relay:
             await prepare_connection(connection)
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 await asyncio.sleep(POLL_SECONDS)
-            self._repaired_age = -1
+            self._repaired_epoch = -1
             yield connection
         finally:
             connection.terminate()
 
     async def once(self, connection: Connection) -> bool:
-        """Repair the stream where that may be needed, and publish what waits, up to a hundred events; whether there was anything."""
-        if self._stream_created is not None and time.monotonic() - self._looked_at > LOOK_AFTER_STREAM_SECONDS:
-            await self._look_after_stream()
-        if self._repaired_age != self.bus.age:
-            age = self.bus.age
+        """One step of the relay. Returns whether there was anything to publish.
+
+        1. Every 5 s, check that the stream is still the same one; if not, increment the epoch.
+        2. If the epoch has changed, repair: mark the events that the stream has lost as unpublished.
+        3. Read up to 100 unpublished events from the outbox, oldest first.
+        4. Publish them one by one; stop when the epoch changes.
+        5. Check the stream once more, and mark as published what it has acknowledged.
+        """
+        if self._stream_created is not None and time.monotonic() - self._checked_at > CHECK_STREAM_SECONDS:
+            await self._is_same_stream()
+        if self._repaired_epoch != self.bus.epoch:
+            epoch = self.bus.epoch
             self._stream_created = await self.bus.stream_created()
             await repair(connection, self.bus.stream, self.db.service)
-            self._repaired_age = age
+            self._repaired_epoch = epoch
         rows = await connection.fetch("SELECT * FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1", BATCH)
         published: list[tuple[int, int]] = []
         try:
             for row in rows:
                 seq = await publish(self.bus.stream, self.db.service, row)
-                if self._repaired_age != self.bus.age:
+                if self._repaired_epoch != self.bus.epoch:
                     break  # It may have landed on a stream that has just lost something: repair first, then send it again.
                 published.append((row["id"], seq))
         finally:
-            if published and await self._look_after_stream():
+            if published and await self._is_same_stream():
                 await self._mark(connection, published)
         return bool(rows)
 
-    async def _look_after_stream(self) -> bool:
-        """Whether it is still the stream that we know: somebody may have made it anew while we were connected.
+    async def _is_same_stream(self) -> bool:
+        """Whether it is still the same stream: it may have been deleted and created again while we were connected.
 
-        Asked now and then, and before anything is marked: numbers of two streams side by side would hide what the first has lost.
+        Checked every 5 s and before events are marked: sequence numbers of two streams in one outbox would hide lost events.
         """
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         if await self.bus.stream_created() == self._stream_created:
             return True
-        self.bus.age += 1
+        self.bus.epoch += 1
         return False
 
     async def _mark(self, connection: Connection, published: list[tuple[int, int]]) -> None:
@@ -149,16 +170,16 @@ async def publish(stream: JetStreamContext, service: str, row: asyncpg.Record) -
     event = CATALOGUE.get(row["event"])
     listeners = ", ".join(LISTENERS[event]) if event else ""
     ids = {name.removesuffix("_id"): str(row["data"][name])[:8] for name in ("order_id", "ticket_id") if row["data"].get(name)}
-    log.info(f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
+    log.info("event_published", message=f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
     return ack.seq
 
 
 async def repair(connection: Connection, stream: JetStreamContext, service: str) -> int:
     """Mark for publishing again whatever the stream has lost of this service's events; returns how many.
 
-    The stream loses its tail, or all of it, and other services may have taken the lost numbers since. So we walk back
-    through our own rows, in strides that double, until one is found that still stands at its number with its own id;
-    everything after it is sent again. What is sent needlessly is dropped by the inboxes.
+    The stream may lose its tail or all of it, and other services may have taken the lost sequence numbers since. So we go back
+    through our own rows, in strides that double, until the stream has one of them at its number with its own id.
+    Everything after it is published again. The inboxes of the consumers drop duplicates.
     """
     stride, offset = 1, 0
     while True:
@@ -173,7 +194,7 @@ async def repair(connection: Connection, stream: JetStreamContext, service: str)
     while found := await _forget_newest(connection, kept):  # Newest first: a crash in between leaves something to walk back through.
         lost += found
     if lost:
-        log.warning("the stream has lost events; they are sent again", service=service, events=lost)
+        log.warning("stream_events_lost", message="the stream has lost events; they are published again", service=service, events=lost)
     return lost
 
 

@@ -9,7 +9,7 @@ from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from admitone.kit.data.db import TRANSIENT, Database, happened
+from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
 from admitone.kit.http import form, session
 from admitone.kit.http.problem import BodyTooLarge, ForeignOrigin, NotFound, NotSignedIn, Problem, TryAgain, WrongContentType
 from admitone.kit.http.session import User, Verifier
@@ -17,7 +17,7 @@ from admitone.kit.observe.log import correlation, log
 from admitone.kit.service import Service
 
 MAX_BODY_BYTES = 64 * 1024
-PATIENCE_SECONDS = 1.0
+WAIT_SECONDS = 1.0
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 AnyRequest = Request[Any, Any, Any]
@@ -43,11 +43,11 @@ def read_query(request: AnyRequest, wanted: type[form.Form]) -> form.Form:
 
 
 async def eventually(
-    db: Database, attempt: Callable[[], Awaitable[Answer]], *refusals: type[Problem], seconds: float = PATIENCE_SECONDS
+    db: Database, attempt: Callable[[], Awaitable[Answer]], *refusals: type[Problem], seconds: float = WAIT_SECONDS
 ) -> Answer:
-    """What is still under way is waited for: such a refusal counts only after a second, or so many.
+    """Retry the attempt while it ends with one of these refusals, for up to a second: the event that it needs may be under way.
 
-    An attempt is made again whenever this service has handled something, and every 100 ms in case a replica has.
+    It is retried after each transaction of this process, and every 100 ms in case a replica has handled the event.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -58,7 +58,7 @@ async def eventually(
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 raise
-            await happened(changed, min(left, 0.1))
+            await wait_for_signal(changed, min(left, 0.1))
 
 
 def litestar_app(service: Service, provided: Mapping[str, Any], verifier: Verifier, *, secure: bool, origins: Container[str]) -> Litestar:
@@ -98,7 +98,7 @@ def _always(value: Any) -> Provide:
 
 
 def as_problem(error: Exception) -> Problem:
-    """What a person is told of any exception. One that nobody expected is logged whole and shown as nothing but itself."""
+    """The problem document for any exception. An unexpected one is logged with its traceback, and answered without details."""
     match error:
         case Problem():
             return error
@@ -115,9 +115,9 @@ def as_problem(error: Exception) -> Problem:
         case HTTPException(detail="client disconnected prematurely"):
             return Problem()  # Nobody is left to read it.
     if isinstance(error, TRANSIENT):
-        log.warning("an engine is away", error=repr(error))
+        log.warning("database_unavailable", message="the database is unavailable or busy", error=repr(error))
         return TryAgain()
-    log.error("unexpected", exc_info=error)
+    log.error("unexpected_error", message="an unexpected error", exc_info=error)
     return Problem()
 
 

@@ -1,4 +1,4 @@
-"""What a route takes and gives, said next to it. The OpenAPI documents are made of this; tests hold every answer against it."""
+"""What a route takes and answers, declared next to it. The OpenAPI documents are made from it, and tests check answers against it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Empty(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class Documented:
-    """What can't be seen from the signature. The rest follows: who `user` asks for has to be signed in, what takes a body may refuse it."""
+    """What the signature does not show. The rest follows from it: a `user` parameter needs a session, a body may be refused."""
 
     answers: Mapping[int, Any]
     """Status -> what the body holds: a struct, a list of them, HTML, or None where there is no body."""
@@ -35,7 +35,7 @@ class Documented:
     takes_headers: Mapping[str, str] = field(default_factory=dict)
     """Name -> what is in it."""
     gives_headers: Mapping[str, str] = field(default_factory=dict)
-    """The same for its good answers."""
+    """Headers of its successful answers: name -> meaning."""
 
 
 def documented(
@@ -48,8 +48,8 @@ def documented(
     takes_headers: Mapping[str, str] | None = None,
     gives_headers: Mapping[str, str] | None = None,
 ) -> Callable[[Route], Route]:
-    """Stands above the route's own decorator. What the route is for is said by its docstring: a line, and maybe more below it."""
-    told = Documented(
+    """Declare the route below. Put it above the route's own decorator; the summary and the description are the docstring."""
+    details = Documented(
         answers=answers,
         refuses=refuses,
         body=body,
@@ -59,8 +59,8 @@ def documented(
         gives_headers=gives_headers or {},
     )
 
-    def note(route: Route) -> Route:
-        route.opt["documented"] = told
+    def attach(route: Route) -> Route:
+        route.opt["documented"] = details
         return route
 
-    return note
+    return attach

@@ -19,7 +19,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 
 
 def read_json(body: bytes, form: type[Form]) -> Form:
-    """Raises BadInput, which names every field that is wrong, missing or unknown."""
+    """Read a JSON body into a form. Raises BadInput, which names every field that is wrong, missing or unknown."""
     try:
         values = json.loads(body, parse_float=_number, parse_int=_number, parse_constant=_NotANumber, object_pairs_hook=_without_repetition)
     except _Repeated as repeated:
@@ -32,7 +32,7 @@ def read_json(body: bytes, form: type[Form]) -> Form:
 
 
 def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool = True) -> Form:
-    """The same for values that are already apart. Not strict: a number may come as text, as in a query string."""
+    """Read values into a form. Not strict: a number may come as text, as in a query string. Raises BadInput like read_json."""
     wrong: list[tuple[str | None, str]] = []
     good: dict[str, Any] = {}
     known = {field.encode_name: field for field in msgspec.structs.fields(form)}
@@ -56,7 +56,7 @@ def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool 
 
 
 def as_uuid(text: str) -> UUID | None:
-    """The id that a text spells in its usual form, or None."""
+    """The UUID in its usual text form, or None."""
     try:
         return UUID(text) if len(text) == 36 else None
     except ValueError:

@@ -32,7 +32,7 @@ def key_of(request: AnyRequest) -> str | None:
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What a key stands for already. Without a status, its answer is not known yet."""
+    """A used key. Without a status, its answer is not known yet."""
 
     status: int | None
     body: Any
@@ -88,7 +88,7 @@ async def claim(tx: Tx, request: AnyRequest, user: User) -> Known | None:
 
 
 async def remember(tx: Tx, request: AnyRequest, user: User, status: int | None, body: object) -> None:
-    """Keep what the request's key stands for."""
+    """Store the answer for the request's key."""
     key = key_of(request)
     if key is not None:
         await tx.run(

@@ -21,7 +21,7 @@ Limit = Annotated[int, Meta(ge=1, le=100, description="must be a whole number fr
 
 
 class Page(Struct):
-    """How much of a list, and from where on."""
+    """The limit and the cursor of a list request."""
 
     limit: Limit = 100
     cursor: str | None = None
@@ -45,7 +45,7 @@ def after(cursor: str | None, by: type[datetime] | type[int]) -> tuple[datetime 
 
 
 def cursor_of(sorted_by: datetime | int, row_id: UUID) -> str:
-    """What leads to the rows after this one."""
+    """The cursor for the rows after this one."""
     return base64.urlsafe_b64encode(msgspec.json.encode((sorted_by, row_id))).decode().rstrip("=")
 
 

@@ -11,6 +11,8 @@ class Problem(Exception):
     status: ClassVar[int] = 500
     headers: ClassVar[dict[str, str]] = {}
     field: ClassVar[str | None] = None
+    name: ClassVar[str | None] = None
+    """Its title, where that is not made from the name of its class."""
     member_types: ClassVar[dict[str, Any]] = {}
     """What a program wants to know besides: further members of the document, in camelCase."""
 
@@ -22,7 +24,7 @@ class Problem(Exception):
     @classmethod
     def title(cls) -> str:
         """Its name as people write it."""
-        return words(cls.__name__).capitalize()
+        return cls.name or words(cls.__name__).capitalize()
 
     @classmethod
     def urn(cls) -> str:

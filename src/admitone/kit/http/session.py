@@ -43,6 +43,9 @@ def key_id(raw_public_key: bytes) -> str:
     return hashlib.sha256(raw_public_key).hexdigest()[:16]
 
 
+MAX_REMEMBERED_TOKENS = 10_000
+
+
 class Verifier:
     """Checks tokens against a closed set of public keys. Those checked already are remembered until they end."""
 
@@ -59,13 +62,13 @@ class Verifier:
         if user is None or user.expires <= time.time():
             self._seen.pop(token, None)
             return None
-        if len(self._seen) > 10_000:
+        if len(self._seen) >= MAX_REMEMBERED_TOKENS:
             self._seen.clear()
         self._seen[token] = user
         return user
 
     def signed_by_us(self, token: str) -> User | None:
-        """The same, also for a token that has ended: what a session is renewed with."""
+        """The user of a token with our signature, also if it has expired: a session is renewed with it."""
         try:
             key = self._keys[jwt.get_unverified_header(token)["kid"]]
             claims = jwt.decode(

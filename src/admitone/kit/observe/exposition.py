@@ -1,4 +1,4 @@
-"""/metrics: what metrics.py has counted, and how the services of this process stand at this moment (figures.py)."""
+"""/metrics: what metrics.py has counted, and the gauges of this process's services (gauges.py)."""
 
 import asyncio
 import time
@@ -8,33 +8,33 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from admitone.kit.observe.gauges import BUS_UP, DATABASE_UP, OF_A_DATABASE, WAITING, Figure, Figures
+from admitone.kit.observe.gauges import BUS_UP, DATABASE_GAUGES, DATABASE_UP, WAITING, Gauge, GaugeValues
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "admitone_"
-ASKED_AGAIN_SECONDS = 1.0
-"""Asked again within this time, the same is said: nobody can wear out the databases by asking."""
+CACHE_SECONDS = 1.0
+"""The values are cached for so long, so that scrapes can't overload the databases."""
 
 
-class Board:
-    """The figures of every service in this process."""
+class Exposition:
+    """The gauges of every service in this process."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, Callable[[], Awaitable[Figures]]] = {}
+        self._sources: dict[str, Callable[[], Awaitable[GaugeValues]]] = {}
         self._meanings = meanings()
         self._lock = asyncio.Lock()
-        self._read_at = -ASKED_AGAIN_SECONDS
-        self._found: Mapping[str, Figures] = {}
+        self._read_at = -CACHE_SECONDS
+        self._found: Mapping[str, GaugeValues] = {}
 
-    def add(self, service: str, own: Sequence[Figure], source: Callable[[], Awaitable[Figures]]) -> None:
-        """`source` is asked at each scrape. It never raises, and takes no longer than a scrape may."""
+    def add(self, service: str, own: Sequence[Gauge], source: Callable[[], Awaitable[GaugeValues]]) -> None:
+        """`source` reads the values at each scrape. It must not raise, and must not take longer than a scrape may."""
         self._sources[service] = source
         self._meanings |= meanings(own)
 
     async def text(self) -> bytes:
-        """Everything, in Prometheus's format. A figure that can't be had is left out."""
+        """All metrics in Prometheus's text format, without the gauges that can't be read."""
         async with self._lock:
-            if time.monotonic() - self._read_at >= ASKED_AGAIN_SECONDS:
+            if time.monotonic() - self._read_at >= CACHE_SECONDS:
                 found = await asyncio.gather(*(source() for source in self._sources.values()))
                 self._found = dict(zip(self._sources, found, strict=True))
                 self._read_at = time.monotonic()
@@ -43,20 +43,20 @@ class Board:
         return generate_latest(REGISTRY) + generate_latest(registry)
 
 
-def meanings(own: Sequence[Figure] = ()) -> dict[str, str]:
-    """What each figure says, by name."""
-    return dict((DATABASE_UP, BUS_UP, WAITING)) | {figure.name: figure.meaning for figure in (*OF_A_DATABASE, *own)}
+def meanings(own: Sequence[Gauge] = ()) -> dict[str, str]:
+    """What each gauge says, by name."""
+    return dict((DATABASE_UP, BUS_UP, WAITING)) | {gauge.name: gauge.meaning for gauge in (*DATABASE_GAUGES, *own)}
 
 
 class _Gauges(Collector):
-    def __init__(self, found: Mapping[str, Figures], meanings: Mapping[str, str]) -> None:
+    def __init__(self, found: Mapping[str, GaugeValues], meanings: Mapping[str, str]) -> None:
         self.found = found
         self.meanings = meanings
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         for name, meaning in self.meanings.items():
             gauge = GaugeMetricFamily(PREFIX + name, meaning, labels=["service"])
-            for service, figures in self.found.items():
-                if name in figures:
-                    gauge.add_metric([service], figures[name])
+            for service, gauges in self.found.items():
+                if name in gauges:
+                    gauge.add_metric([service], gauges[name])
             yield gauge

@@ -1,4 +1,4 @@
-"""How a service stands: what waits in its database and on the bus, looked up at the moment somebody asks.
+"""Gauges of a service, read from its database and the bus at the moment of a scrape.
 
 exposition.py shows them at /metrics, and `admitone doctor` judges them.
 """
@@ -13,19 +13,20 @@ import asyncpg
 from nats.js.api import ConsumerInfo
 
 from admitone.kit.data.clock import database_clock
+from admitone.kit.data.connection import single_connection
 from admitone.kit.data.db import Tx
 from admitone.kit.delivery.bus import STREAM, Bus
-from admitone.kit.delivery.relay import LOCK
+from admitone.kit.delivery.relay import running_since
 
-LOOK_SECONDS = 1.0
-"""For all figures of one service together: a scrape has to be over before the next one."""
+READ_SECONDS = 1.0
+"""For all gauges of one service together: a scrape has to be over before the next one."""
 
-Figures = dict[str, float]
-"""By name. What can't be had at the moment is not in it."""
+GaugeValues = dict[str, float]
+"""Values by name, without those that can't be read at the moment."""
 
 
 @dataclass(frozen=True)
-class Figure:
+class Gauge:
     """One number about one service."""
 
     name: str
@@ -44,15 +45,7 @@ async def _oldest_unpublished(tx: Tx) -> float:
 
 
 async def _relay_at_work(tx: Tx) -> float:
-    held = await tx.value(
-        """
-        SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-            WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND datname = current_database()
-                AND (classid::bigint << 32) + objid::bigint = $1)
-        """,
-        LOCK,
-    )
-    return float(held)
+    return float(await running_since(tx.connection) is not None)
 
 
 async def _parked(tx: Tx) -> float:
@@ -60,18 +53,18 @@ async def _parked(tx: Tx) -> float:
 
 
 async def _clock_difference(tx: Tx) -> float:
-    """Against the middle of the question's time: half of what it takes is how wrong this can be."""
+    """Compared with the middle of the round trip: the error is at most half of the round trip."""
     before = time.time()
     there = await database_clock(tx.connection)
     return there.timestamp() - (before + time.time()) / 2
 
 
-OF_A_DATABASE = (
-    Figure("outbox_unpublished_events", "Events that the service has said and the stream does not have yet.", _unpublished),
-    Figure("outbox_oldest_seconds", "How long the oldest of them has waited; 0 without any.", _oldest_unpublished),
-    Figure("relay_at_work", "1 while some process holds the lock of the service's relay: only that one publishes.", _relay_at_work),
-    Figure("parked_events", "Events that the service could not handle, and that wait for a person.", _parked),
-    Figure("clock_difference_seconds", "The database's clock minus that of the process.", _clock_difference),
+DATABASE_GAUGES = (
+    Gauge("outbox_unpublished_events", "Events that the service has said and the stream does not have yet.", _unpublished),
+    Gauge("outbox_oldest_seconds", "How long the oldest of them has waited; 0 without any.", _oldest_unpublished),
+    Gauge("relay_at_work", "1 while some process holds the lock of the service's relay: only that one publishes.", _relay_at_work),
+    Gauge("parked_events", "Events that the service could not handle, and that wait for a person.", _parked),
+    Gauge("clock_difference_seconds", "The database's clock minus that of the process.", _clock_difference),
 )
 DATABASE_UP = ("database_up", "1 when the service's database answers within a second.")
 BUS_UP = ("bus_up", "1 when the stream answers within a second.")
@@ -84,58 +77,52 @@ def waiting(consumer: ConsumerInfo) -> int:
 
 
 @contextlib.asynccontextmanager
-async def looking(service: str, url: str, seconds: float) -> AsyncIterator[Tx]:
-    """A look into a service's database. It changes nothing, and all of it takes no longer than that: then it raises TimeoutError.
+async def read_only_tx(service: str, url: str, seconds: float) -> AsyncIterator[Tx]:
+    """For statements that only read. All of them take no longer than that: then it raises TimeoutError.
 
-    On a connection of its own: when those of the pool are all in use, that is just when somebody wants to know.
+    It has a connection of its own: a pool with no free connection is when the gauges are needed most.
     """
     async with asyncio.timeout(seconds):
-        connection = await asyncpg.connect(
+        async with single_connection(
             url,
-            timeout=seconds,
-            server_settings={
-                "application_name": f"{service} figures",
-                "timezone": "UTC",
-                "statement_timeout": f"{seconds * 500:.0f}",  # One slow answer does not use up the time of all others.
-                "default_transaction_read_only": "on",
-            },
-        )
-        try:
+            f"{service} gauges",
+            seconds,
+            statement_timeout=f"{seconds * 500:.0f}",  # One slow answer does not use up the time of all others.
+            default_transaction_read_only="on",
+        ) as connection:
             yield Tx(connection, service, await database_clock(connection))
             await connection.close()
-        finally:
-            connection.terminate()
 
 
-async def read(tx: Tx, figures: Sequence[Figure]) -> Figures:
-    """Those that can be had: a table may be missing where nothing is migrated yet."""
-    found: Figures = {}
-    for figure in figures:
+async def read(tx: Tx, gauges: Sequence[Gauge]) -> GaugeValues:
+    """The values of those gauges that can be read. A table may be missing in a database that is not migrated yet."""
+    found: GaugeValues = {}
+    for gauge in gauges:
         with contextlib.suppress(asyncpg.PostgresError):
-            found[figure.name] = float(await figure.read(tx))
+            found[gauge.name] = float(await gauge.read(tx))
     return found
 
 
-async def of_service(service: str, url: str, own: Sequence[Figure], bus: Bus, hears: bool) -> Figures:
-    """All figures of a service that runs in this process. Never raises, and never takes longer than LOOK_SECONDS."""
+async def service_gauges(service: str, url: str, own: Sequence[Gauge], bus: Bus, hears: bool) -> GaugeValues:
+    """All gauges of a service that runs in this process. Never raises, and never takes longer than READ_SECONDS."""
     in_database, on_bus = await asyncio.gather(_in_database(service, url, own), _on_bus(bus, hears))
     return in_database | on_bus
 
 
-async def _in_database(service: str, url: str, own: Sequence[Figure]) -> Figures:
+async def _in_database(service: str, url: str, own: Sequence[Gauge]) -> GaugeValues:
     found = {DATABASE_UP[0]: 0.0}
     with contextlib.suppress(Exception):
-        async with looking(service, url, LOOK_SECONDS) as tx:
+        async with read_only_tx(service, url, READ_SECONDS) as tx:
             found[DATABASE_UP[0]] = 1.0
-            for figure in (*OF_A_DATABASE, *own):
-                found |= await read(tx, [figure])
+            for gauge in (*DATABASE_GAUGES, *own):
+                found |= await read(tx, [gauge])
     return found
 
 
-async def _on_bus(bus: Bus, hears: bool) -> Figures:
+async def _on_bus(bus: Bus, hears: bool) -> GaugeValues:
     found = {BUS_UP[0]: 0.0}
     with contextlib.suppress(Exception):
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(READ_SECONDS):
             await bus.stream.stream_info(STREAM)
             found[BUS_UP[0]] = 1.0
             if hears:

@@ -1,4 +1,7 @@
-"""Log lines for a person at a terminal, JSON lines for everything else; each carries its correlation id."""
+"""Log lines for a person at a terminal, JSON lines for everything else; each carries its correlation id.
+
+The first argument of a log call is a stable key, such as `bus_unavailable`, for searches and alerts; `message` is the sentence.
+"""
 
 import contextlib
 import logging
@@ -15,22 +18,22 @@ causation_id: ContextVar[UUID | None] = ContextVar("causation_id", default=None)
 
 
 def correlation() -> UUID:
-    """The id of the request that this work goes back to; a new one where work starts by itself."""
+    """The id of the request that caused this work; a new one where no request did."""
     return correlation_id.get() or uuid4()
 
 
 @contextlib.contextmanager
-def going_back_to(request: UUID) -> Iterator[None]:
-    """What is said in the block belongs to that request's story, even if a background loop says it."""
-    token = correlation_id.set(request)
+def correlation_scope(request_id: UUID) -> Iterator[None]:
+    """Log lines and events of the block carry this correlation id, also when a background loop runs the block."""
+    token = correlation_id.set(request_id)
     try:
         yield
     finally:
         correlation_id.reset(token)
 
 
-def speak_for_nobody() -> None:
-    """What is logged from now on belongs to no request: least of all to that of the event which was handled before."""
+def clear_correlation() -> None:
+    """Forget the correlation and causation ids of the event that was handled before."""
     correlation_id.set(None)
     causation_id.set(None)
 
@@ -47,6 +50,7 @@ def configure(stream: Any = sys.stderr) -> None:
         processors=[
             structlog.processors.add_log_level,
             _add_short_correlation if human else _add_correlation,
+            *([_show_message] if human else []),
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
             structlog.processors.ExceptionRenderer()
             if human
@@ -73,6 +77,12 @@ def _add_short_correlation(logger: Any, method: str, line: structlog.typing.Even
     line = _add_correlation(logger, method, line)
     if "correlation" in line:
         line["correlation"] = line["correlation"][:8]
+    return line
+
+
+def _show_message(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The sentence in place of the key, where a line has both."""
+    line["event"] = line.pop("message", line["event"])
     return line
 
 

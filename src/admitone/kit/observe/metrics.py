@@ -1,4 +1,4 @@
-"""What is counted as it happens, for /metrics. How things stand at the moment of a scrape is in figures.py."""
+"""Counters and histograms for /metrics. What is read at the moment of a scrape is in gauges.py."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -13,7 +13,8 @@ import click
 
 from admitone.ops.demo.people import Company, Person
 from admitone.ops.demo.wares import SEED, Ware, wares
-from admitone.web.api import Api, Order, Refused, Ticket
+from admitone.web.answers import Order, Ticket
+from admitone.web.api import Api, Refused
 from admitone.web.form import new_key
 
 AT_ONCE = 8

@@ -13,7 +13,8 @@ from admitone.kit.observe.log import printable
 from admitone.ops.demo.filling import GOOD_CARD, NoTestCards, buy, pay
 from admitone.ops.demo.people import Company, Person
 from admitone.ops.demo.wares import HALLS, THEATRES, Ware
-from admitone.web.api import Away, Order, OrderedTicket, Refused, Ticket
+from admitone.web.answers import Order, OrderedTicket, Ticket
+from admitone.web.api import Away, Refused
 from admitone.web.form import new_key
 
 DECLINED_CARD = "tok_chargeDeclined"

@@ -5,13 +5,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from admitone.ops.doctor.collect import Bus, Database, Found, Ready, server_of
+from admitone.ops.doctor.collect import Bus, Database, Found, Ready
+from admitone.ops.reach import server_of
 from admitone.services import SERVICES
 
 State = Literal["ok", "look", "bad"]
 
-OLDEST_POSTGRES = 15
-OLDEST_NATS = (2, 12)
+MIN_POSTGRES = 15
+MIN_NATS = (2, 12)
 """What the marketplace is tested with, and not less."""
 OUTBOX_LOOK_SECONDS = 5
 """The relay polls every second and comes back from a lost connection within a few."""
@@ -73,11 +74,11 @@ def _postgres(found: Found) -> Iterator[Line]:
             yield Line(
                 check="postgresql",
                 state="bad",
-                value=f"{server}: {there[0].trouble}",
+                value=f"{server}: {there[0].error}",
                 advice="Start it, or mend the way to it. Nothing can be sold meanwhile; nothing is lost.",
             )
-        elif int(versions[0].partition(".")[0].rstrip("abcdefghijklmnopqrstuvwxyz") or 0) < OLDEST_POSTGRES:
-            advice = f"Upgrade it: {OLDEST_POSTGRES} is the oldest that is tested."
+        elif int(versions[0].partition(".")[0].rstrip("abcdefghijklmnopqrstuvwxyz") or 0) < MIN_POSTGRES:
+            advice = f"Upgrade it: {MIN_POSTGRES} is the oldest that is tested."
             yield Line(check="postgresql", state="look", value=f"{versions[0]} at {server}", advice=advice)
         else:
             yield Line(check="postgresql", state="ok", value=f"{versions[0]} at {server}")
@@ -88,11 +89,11 @@ def _bus(bus: Bus) -> Iterator[Line]:
         yield Line(
             check="nats",
             state="bad",
-            value=f"{bus.server}: {bus.trouble}" if bus.server else str(bus.trouble),
+            value=f"{bus.server}: {bus.error}" if bus.server else str(bus.error),
             advice="Start it, or mend the way to it. What happens meanwhile is kept in the outboxes, and is sent when it is back.",
         )
-    elif tuple(int(part) for part in bus.version.split(".")[:2]) < OLDEST_NATS:
-        advice = f"Upgrade it: {OLDEST_NATS[0]}.{OLDEST_NATS[1]} is the oldest that is tested."
+    elif tuple(int(part) for part in bus.version.split(".")[:2]) < MIN_NATS:
+        advice = f"Upgrade it: {MIN_NATS[0]}.{MIN_NATS[1]} is the oldest that is tested."
         yield Line(check="nats", state="look", value=f"{bus.version} at {bus.server}", advice=advice)
     else:
         yield Line(check="nats", state="ok", value=f"{bus.version} at {bus.server}")
@@ -101,8 +102,8 @@ def _bus(bus: Bus) -> Iterator[Line]:
 
 def _stream(bus: Bus) -> Line:
     if bus.stream is None:
-        if bus.trouble is not None:
-            return Line(check="stream", state="bad", value=f"unknown: {bus.trouble}", advice=MEND_THE_BUS)
+        if bus.error is not None:
+            return Line(check="stream", state="bad", value=f"unknown: {bus.error}", advice=MEND_THE_BUS)
         advice = "A service that runs makes it again within seconds, and fills it from the outboxes: see whether one does."
         return Line(check="stream", state="bad", value="is not there", advice=advice)
     state = bus.stream.state
@@ -123,7 +124,7 @@ def _stream(bus: Bus) -> Line:
 def _database(service: str, database: Database) -> Line:
     if database.migrations is None:
         advice = "See that this database runs, and that the service's name and password for it are right."
-        return Line(check="database", service=service, state="bad", value=str(database.trouble), advice=advice)
+        return Line(check="database", service=service, state="bad", value=str(database.error), advice=advice)
     migrations = database.migrations
     if migrations.edited:
         advice = "Put the file back as it was when it was applied, and say the change in a new one: the service does not start like this."
@@ -138,9 +139,9 @@ def _database(service: str, database: Database) -> Line:
 
 
 def _ready(service: str, ready: Ready) -> Line:
-    if ready.trouble is not None:
+    if ready.error is not None:
         advice = "Start it; if it does run, set ADMITONE_SERVICES_URL or ADMITONE_<SERVICE>_URL to where it listens."
-        return Line(check="ready", service=service, state="bad", value=f"{server_of(ready.url)}: {ready.trouble}", advice=advice)
+        return Line(check="ready", service=service, state="bad", value=f"{server_of(ready.url)}: {ready.error}", advice=advice)
     if ready.ready is None:
         advice = "Set ADMITONE_<SERVICE>_URL to where it listens, or ADMITONE_SERVICES_URL to a gateway that knows it."
         return Line(check="ready", service=service, state="look", value=f"{server_of(ready.url)} does not know it", advice=advice)
@@ -162,7 +163,7 @@ def _figures(service: str, database: Database) -> Iterator[Line]:
         "orders": ("overdue_orders",),
         "charges": ("unsettled_charges", "charges_in_doubt"),
     }
-    own = {figure.name for each in SERVICES if each.name == service for figure in each.figures}
+    own = {figure.name for each in SERVICES if each.name == service for figure in each.gauges}
     for check, names in wanted.items():
         if check in ("timers", "orders", "charges") and names[0] not in own:
             continue
@@ -212,7 +213,7 @@ def _ledger(service: str, unlike: int | None) -> Line:
 def _consumer(service: str, bus: Bus) -> Line:
     consumer = bus.consumers.get(service)
     if consumer is None:
-        if bus.trouble is not None or bus.stream is None:
+        if bus.error is not None or bus.stream is None:
             return Line(check="consumer", service=service, state="bad", value="unknown", advice=MEND_THE_BUS)
         advice = "The service makes it when it starts: start it. It then hears everything that it has missed."
         return Line(check="consumer", service=service, state="bad", value="is not there", advice=advice)

@@ -1,12 +1,10 @@
 """What the databases, the stream and the services say of themselves. Whatever does not answer is noted, and hinders nothing else."""
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import nats.js.errors
@@ -17,8 +15,9 @@ from admitone.config import Settings, WrongSettings
 from admitone.kit.data.migrations import MigrationStatus
 from admitone.kit.data.migrations import status as migration_status
 from admitone.kit.delivery.bus import STREAM
-from admitone.kit.observe.gauges import OF_A_DATABASE, Figures, looking, read
+from admitone.kit.observe.gauges import DATABASE_GAUGES, GaugeValues, read, read_only_tx
 from admitone.kit.service import Service
+from admitone.ops.reach import BusUnreachable, connect_to_bus, describe_error, server_of
 from admitone.payments import ledger
 from admitone.services import SERVICES
 
@@ -37,11 +36,11 @@ class Database:
 
     server: str
     """Host and port."""
-    trouble: str | None = None
+    error: str | None = None
     """Why it can't be asked."""
     version: str = ""
     migrations: MigrationStatus | None = None
-    figures: Figures = field(default_factory=dict)
+    figures: GaugeValues = field(default_factory=dict)
     unlike: int | None = None
     """For payments: how many charges the ledger has booked other than they stand."""
 
@@ -52,7 +51,7 @@ class Bus:
 
     server: str
     services: list[str]
-    trouble: str | None = None
+    error: str | None = None
     version: str = ""
     storage_bytes: int = 0
     stream: StreamInfo | None = None
@@ -65,7 +64,7 @@ class Ready:
     """What a service, or a process or gateway on behalf of it, says at /readyz."""
 
     url: str
-    trouble: str | None = None
+    error: str | None = None
     ready: bool | None = None
     """None when the one who answers knows nothing of this service."""
     bus: str = "ready"
@@ -103,14 +102,14 @@ async def _database(settings: Settings, service: Service) -> Database:
     url = settings.database_url_of(service.name)
     found = Database(server_of(url))
     try:
-        async with looking(service.name, url, DATABASE_SECONDS) as tx:
+        async with read_only_tx(service.name, url, DATABASE_SECONDS) as tx:
             found.version = str(await tx.value("SHOW server_version")).partition(" ")[0]
             found.migrations = await migration_status(tx.connection, service.name)
-            found.figures = await read(tx, (*OF_A_DATABASE, *service.figures))
+            found.figures = await read(tx, (*DATABASE_GAUGES, *service.gauges))
             if service.name == "payments" and "unsettled_charges" in found.figures:
                 found.unlike = len(await ledger.unlike_charges(tx))
     except Exception as error:
-        found.trouble = said_by(error)
+        found.error = describe_error(error)
     return found
 
 
@@ -128,23 +127,17 @@ async def _buses(settings: Settings, services: Iterable[Service]) -> list[Bus]:
 async def _bus(url: str, using: list[Service]) -> Bus:
     found = Bus(server_of(url), [service.name for service in using])
     if not url:
-        found.trouble = "nothing says where it is: set NATS_URL"
+        found.error = "nothing says where it is: set NATS_URL"
         return found
-    client = Client()
     try:
         async with asyncio.timeout(BUS_SECONDS):
-            await client.connect(url, name="doctor", connect_timeout=2, allow_reconnect=False, error_cb=_nothing)
-            await _ask_bus(client, using, found)
+            async with connect_to_bus(url, "doctor") as client:
+                await _ask_bus(client, using, found)
+    except BusUnreachable as error:
+        found.error = error.reason
     except Exception as error:
-        found.trouble = said_by(error)
-    finally:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(client.close(), 1)
+        found.error = describe_error(error)
     return found
-
-
-async def _nothing(_error: Exception) -> None:
-    """What goes wrong is raised to whoever asks; it need not be printed as well."""
 
 
 async def _ask_bus(client: Client, using: list[Service], found: Bus) -> None:
@@ -183,7 +176,7 @@ async def _ready(client: httpx.AsyncClient, url: str) -> Mapping[str, Any] | str
     try:
         said = (await client.get(f"{url}/readyz")).json()["services"]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return said_by(error)
+        return _describe_http_error(error)
     except (ValueError, KeyError, TypeError):
         said = None
     return said if isinstance(said, Mapping) else "what answers there is not Admit One"
@@ -191,7 +184,7 @@ async def _ready(client: httpx.AsyncClient, url: str) -> Mapping[str, Any] | str
 
 def _ready_of(service: str, url: str, said: Mapping[str, Any] | str) -> Ready:
     if isinstance(said, str):
-        return Ready(url, trouble=said)
+        return Ready(url, error=said)
     match said.get(service):
         case bool(ready):  # A gateway.
             return Ready(url, ready=ready)
@@ -200,19 +193,7 @@ def _ready_of(service: str, url: str, said: Mapping[str, Any] | str) -> Ready:
     return Ready(url)
 
 
-def server_of(url: str) -> str:
-    """Where an engine is, without who asks it."""
-    parts = urlsplit(url)
-    host = parts.hostname or parse_qs(parts.query).get("host", [""])[0]
-    return f"{host}:{parts.port}" if parts.port else host
-
-
-def said_by(error: Exception) -> str:
-    """An error as a part of a sentence."""
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
+def _describe_http_error(error: Exception) -> str:
+    if isinstance(error, httpx.TimeoutException):
         return "no answer"
-    if isinstance(error, httpx.ConnectError):
-        return "no connection"
-    if isinstance(error, OSError):
-        return (error.strerror or str(error) or type(error).__name__).lower()
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return "no connection" if isinstance(error, httpx.ConnectError) else describe_error(error)

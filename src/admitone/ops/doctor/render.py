@@ -13,25 +13,25 @@ ADVICE = f"{'':>18}-> "
 COLOURS: dict[State, str] = {"ok": "green", "look": "yellow", "bad": "red"}
 
 
-def tell(lines: list[Line]) -> list[str]:
+def format_lines(lines: list[Line]) -> list[str]:
     """A screen. Services of which the same is to be said share a line, and lines of which the same is to be done, the sentence below."""
     together: dict[tuple[object, ...], list[Line]] = {}
     for line in lines:
         together.setdefault((line.check, line.state, line.value, line.advice), []).append(line)
     places = {line.check: number for number, line in reversed(list(enumerate(lines)))}
-    told = []
+    shown = []
     advice: str | None = None
     for same in sorted(together.values(), key=lambda same: places[same[0].check]):
         line = same[0]
         if line.advice != advice and advice is not None:
-            told += _wrapped(advice)
+            shown += _wrapped(advice)
         advice = line.advice
         services = " ".join(each.service for each in same if each.service is not None)
         state = click.style(f"{line.state:<4}", fg=COLOURS[line.state], bold=line.state != "ok")
-        told.append(f"{state}  {line.check:<10}  {line.value:<34}  {services}".rstrip())
+        shown.append(f"{state}  {line.check:<10}  {line.value:<34}  {services}".rstrip())
     if advice is not None:
-        told += _wrapped(advice)
-    return [*told, "", _ending([same[0].state for same in together.values()])]
+        shown += _wrapped(advice)
+    return [*shown, "", _ending([same[0].state for same in together.values()])]
 
 
 def _wrapped(advice: str) -> list[str]:

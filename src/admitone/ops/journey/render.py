@@ -12,11 +12,12 @@ import msgspec
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.kit.event import words
 from admitone.kit.observe.log import printable
-from admitone.ops.format import in_short
-from admitone.ops.journey.queries import Heard, Listed, Step, Story, User, keep_record
-from admitone.ops.journey.status import Standing, missing, over, standings
+from admitone.ops.format import amount, exact_clock, in_short, moment, short_id
+from admitone.ops.journey.status import OrderStatus, missing, order_statuses, over
+from admitone.ops.journey.story import Handling, Listed, Step, Story, User
+from admitone.ops.reach import recording_services
 
-NARROWEST, ROOMY, WITH_TIME = 80, 100, 120
+MIN_WIDTH, ROOMY, WITH_TIME = 80, 100, 120
 """Columns of a terminal: what is fitted into at least, and from when on there are gaps, and the time of day."""
 LANE = 7
 SHORT = {"expiration": "expir."}
@@ -27,7 +28,7 @@ LEGEND = (
 )
 
 
-def tell(story: Story, width: int) -> list[str]:
+def format_story(story: Story, width: int) -> list[str]:
     """The whole story."""
     table = Table(story, width)
     rows = [line for step in story.steps for line in table.row(step)]
@@ -35,11 +36,11 @@ def tell(story: Story, width: int) -> list[str]:
 
 
 class Table:
-    """The rows of a story, numbered as they are asked for. `width` is the terminal's, in columns: wide ones are told more."""
+    """The rows of a story, numbered as they are asked for. `width` is the terminal's, in columns: wide ones are lines more."""
 
     def __init__(self, story: Story, width: int) -> None:
         self.story = story
-        self.width = max(width, NARROWEST)
+        self.width = max(width, MIN_WIDTH)
         self.numbers: dict[UUID, int] = {}
         self._roomy, self._with_time = width >= ROOMY, width >= WITH_TIME
         self._requests: dict[UUID, int] = {}
@@ -54,7 +55,7 @@ class Table:
     def head(self) -> list[str]:
         about, first = self.story.about, self.story.steps[0].time
         lines = [_cut(line, self.width) for line in (f"{about.kind:<8} {about.id}", *_cast(self.story))]
-        lines.append(f"{'began':<8} {first.astimezone(UTC):%Y-%m-%d} {_time(first)} UTC")
+        lines.append(f"{'began':<8} {first.astimezone(UTC):%Y-%m-%d} {exact_clock(first)} UTC")
         lanes = "".join(self._in_lane(name, title) for name, title in self._lanes.items())
         return [*lines, "", click.style(f"{self._start('#', '', 'at', 'after', 'of')}{lanes}event", dim=True)]
 
@@ -63,7 +64,7 @@ class Table:
         number = self.numbers[step.event_id] = len(self.numbers) + 1
         after = "" if self._last is None else _signed(_milliseconds(self._last.time, step.time))
         self._last = step
-        start = self._start(str(number), self._why(step, number), _time(step.time), after, self._of(step))
+        start = self._start(str(number), self._why(step, number), exact_clock(step.time), after, self._of(step))
         lanes = "".join(self._cell(step, name) for name in self._lanes)
         event = _fitting(step, self._details(step), self.width - len(click.unstyle(start + lanes)), 21 if self._roomy else 0)
         return [f"{start}{lanes}{event}".rstrip(), *self._notes(step, (*step.heard, *step.parked, *step.dropped))]
@@ -79,21 +80,21 @@ class Table:
         return details
 
     def news(self, step: Step, services: Sequence[str]) -> list[str]:
-        """Who has heard an event whose row is told already."""
+        """Who has heard an event whose row is lines already."""
         start = self._start(str(self.numbers[step.event_id]), "", "", "", self._of(step))
         lanes = "".join(self._cell(step, name) if name in services else self._in_lane(name, "") for name in self._lanes)
         return [f"{start}{lanes}".rstrip(), *self._notes(step, services)]
 
     def ending(self, story: Story) -> list[str]:
         """How it stands, what is missing and what comes next."""
-        found = standings(story)
-        lines = [self._stands(standing, alone=story.about.kind == "order") for standing in found]
+        found = order_statuses(story)
+        lines = [self._status_line(order, alone=story.about.kind == "order") for order in found]
         if story.about.kind == "request":
             lines = [
                 f"{letter:<2} order {order_id}: `admitone journey {order_id}` tells how it stands."
                 for order_id, letter in self._letters.items()
             ]
-        elif "orders" in story.away and not any(standing.status for standing in found):
+        elif "orders" in story.away and not any(order.status for order in found):
             lines = ["How its orders stand is not known: orders can't be asked."]
         lines += self.expected(story)
         lines += [click.style(_parked_in_short(step, self.numbers[step.event_id]), fg="red") for step in story.steps if step.parked]
@@ -101,13 +102,13 @@ class Table:
         lines += [click.style(f"Missing: {line}.", fg="yellow") for line in under_way]
         if not under_way and not story.away and not any(step.parked for step in story.steps):
             lines.append("Nothing is missing.")
-        requests = ", ".join(f"{number} {str(request)[:8]}" for request, number in self._requests.items())
+        requests = ", ".join(f"{number} {short_id(request)}" for request, number in self._requests.items())
         small = [*wrap(f"Requests, as log lines have them: {requests}.", self.width), *LEGEND]
         return [*(click.style(line, dim=True) for line in small), "", *lines]
 
     def expected(self, story: Story) -> list[str]:
         """What comes next, a line for each order that has not ended."""
-        return [f"Expected next{self._letter(standing)}: {standing.expected}." for standing in standings(story) if standing.expected]
+        return [f"Expected next{self._letter(order)}: {order.expected}." for order in order_statuses(story) if order.expected]
 
     def _start(self, number: str, why: str, time: str, after: str, of: str) -> str:
         """The columns before the lanes."""
@@ -138,8 +139,8 @@ class Table:
             return ""
         return self._letters.setdefault(step.order_id, _nth_letter(len(self._letters)))
 
-    def _letter(self, standing: Standing) -> str:
-        return f" for {self._letters[standing.order_id]}" if standing.order_id in self._letters else ""
+    def _letter(self, order: OrderStatus) -> str:
+        return f" for {self._letters[order.order_id]}" if order.order_id in self._letters else ""
 
     def _notes(self, step: Step, services: Sequence[str]) -> list[str]:
         """What a column is too narrow for, of these services."""
@@ -151,35 +152,35 @@ class Table:
         notes += [(name, f"dropped by {name}: {printable(reason)}", "yellow") for name, reason in step.dropped.items()]
         return [click.style(_cut(f"{'':>8}{note}", self.width), fg=colour) for name, note, colour in notes if name in services]
 
-    def _stands(self, standing: Standing, alone: bool) -> str:
-        who = "It" if alone else f"{self._letters.get(standing.order_id, '?'):<2} order {standing.order_id}"
-        if standing.status is None:
+    def _status_line(self, order: OrderStatus, alone: bool) -> str:
+        who = "It" if alone else f"{self._letters.get(order.order_id, '?'):<2} order {order.order_id}"
+        if order.status is None:
             return f"{who} is not known to orders."
-        return f"{who} is {standing.status}" + (f" ({standing.reason})." if standing.reason else ".")
+        return f"{who} is {order.status}" + (f" ({order.reason})." if order.reason else ".")
 
 
-def tell_user(user: User, width: int) -> list[str]:
+def format_user(user: User, width: int) -> list[str]:
     """A line for each ticket and order, with the id to go on with."""
-    told = [f"user     {user.about.id}" + (f"  {printable(user.email)}" if user.email else "")]
+    lines = [f"user     {user.about.id}" + (f"  {printable(user.email)}" if user.email else "")]
     if user.signed_up_at:
-        told.append(f"joined   {user.signed_up_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        lines.append(f"joined   {moment(user.signed_up_at)} UTC")
     for title, listed in (("Listed", user.listed), ("Ordered", user.ordered)):
-        told += ["", f"{title}: {len(listed) or 'nothing'}", *_rows(listed, width)]
-    return told
+        lines += ["", f"{title}: {len(listed) or 'nothing'}", *_rows(listed, width)]
+    return lines
 
 
 def document(story: Story) -> dict[str, Any]:
     """A story for a program."""
-    return {**msgspec.to_builtins(story), "orders": msgspec.to_builtins(standings(story)), "over": over(story)}
+    return {**msgspec.to_builtins(story), "orders": msgspec.to_builtins(order_statuses(story)), "over": over(story)}
 
 
 def _rows(listed: list[Listed], width: int) -> list[str]:
     states = [entry.status.replace("cancelled: ", "") for entry in listed]
-    prices = [_amount(entry.price_cents, entry.currency) for entry in listed]
+    prices = [amount(entry.price_cents, entry.currency) for entry in listed]
     state_width, price_width = max(map(len, states), default=0), max(map(len, prices), default=0)
     rows = []
     for entry, state, price in zip(listed, states, prices, strict=True):
-        id = str(entry.id) if width >= WITH_TIME else str(entry.id)[:8]
+        id = str(entry.id) if width >= WITH_TIME else short_id(entry.id)
         start = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M}  {id}  {state:<{state_width}}  {price:>{price_width}}  "
         rows.append(start + _cut(entry.title, max(20, width - len(start))))
     return rows
@@ -210,14 +211,14 @@ def _mark(step: Step, name: str) -> tuple[str, dict[str, Any]]:
         return _duration(heard.milliseconds), {"fg": "yellow"} if heard.from_published_milliseconds > SLOW_MILLISECONDS else {"fg": "green"}
     if name in step.missing:
         return "not yet", {"fg": "yellow"}
-    return "?" if name in keep_record(step.event) else "", {}  # Its database can't be asked.
+    return "?" if name in recording_services(step.event) else "", {}  # Its database can't be asked.
 
 
 def _parked_in_short(step: Step, number: int) -> str:
-    return f"Parked: {words(step.event)} ({number}) by {', '.join(step.parked)}. To see it: admitone parked show {str(step.event_id)[:8]}"
+    return f"Parked: {words(step.event)} ({number}) by {', '.join(step.parked)}. To see it: admitone parked show {short_id(step.event_id)}"
 
 
-def _parked(name: str, heard: Heard) -> str:
+def _parked(name: str, heard: Handling) -> str:
     return f"PARKED by {name} after {heard.tries} {'try' if heard.tries == 1 else 'tries'}: {printable(heard.error or '')}"
 
 
@@ -227,23 +228,18 @@ def _fitting(step: Step, in_words: list[str], room: int, column: int) -> str:
     if in_words[0] in step.event.lower():  # An order that was cancelled is cancelled.
         del details[0]
     details += [step.data.get("title") if step.service == "tickets" else None, step.data.get("email")]
-    told = f"{words(step.event):<{column}}"
+    lines = f"{words(step.event):<{column}}"
     for detail in filter(None, details):
-        separator = ", " if told.rstrip() != words(step.event) else "" if column else ": "
-        if len(told + separator + printable(detail)) > room:
+        separator = ", " if lines.rstrip() != words(step.event) else "" if column else ": "
+        if len(lines + separator + printable(detail)) > room:
             break
-        told += separator + printable(detail)
-    return told
+        lines += separator + printable(detail)
+    return lines
 
 
 def _cut(text: str, room: int) -> str:
     clean = printable(text)
     return clean if len(clean) <= room else clean[: max(0, room - 1)] + "…"
-
-
-def _time(at: datetime) -> str:
-    at = at.astimezone(UTC)
-    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
 
 
 def _milliseconds(start: datetime, end: datetime) -> float:
@@ -267,7 +263,3 @@ def _duration(milliseconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h" if minutes < 6000 else f"{minutes / 1440:.0f} d"
-
-
-def _amount(cents: int, currency: str) -> str:
-    return f"{cents / 100:,.2f} {currency}"

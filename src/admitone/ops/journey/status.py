@@ -1,18 +1,19 @@
 """How the orders of a story stand: what is missing, what is expected next, and whether it is over."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 
 from admitone.kit.event import words
 from admitone.kit.observe.log import printable
-from admitone.ops.journey.queries import Asking, Step, Story, Timer
+from admitone.ops.format import clock
+from admitone.ops.journey.story import OpenCharge, Step, Story, Timer
 
 ENDS_OF_A_CHARGE = ("PaymentFailed", "PaymentCreated", "PaymentUncollected", "PaymentRefunded")
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class OrderStatus(Struct, frozen=True, kw_only=True):
     """One order, as the newest event of orders has it."""
 
     order_id: str
@@ -25,22 +26,22 @@ class Standing(Struct, frozen=True, kw_only=True):
     """What comes next."""
 
 
-def standings(story: Story) -> list[Standing]:
+def order_statuses(story: Story) -> list[OrderStatus]:
     """The orders that a story is about, the first one first. A request is only a part of its order's story: it has none."""
     if story.about.kind == "request":
         return []
     order_ids = dict.fromkeys(step.order_id for step in story.steps if step.order_id)
-    return [_standing(story, order_id) for order_id in order_ids]
+    return [_order_status(story, order_id) for order_id in order_ids]
 
 
-def _standing(story: Story, order_id: str) -> Standing:
+def _order_status(story: Story, order_id: str) -> OrderStatus:
     steps = [step for step in story.steps if step.order_id == order_id]
     said = [step.data for step in steps if step.service == "orders" and isinstance(step.data.get("version"), int)]
     if not said:
-        return Standing(order_id=order_id, status=None, reason=None, ended=False, expected=None)
+        return OrderStatus(order_id=order_id, status=None, reason=None, ended=False, expected=None)
     newest = max(said, key=lambda data: int(data["version"]))
     expected = _expected(story, order_id, steps, newest["status"], newest["expires_at"])
-    return Standing(order_id=order_id, status=newest["status"], reason=newest["reason"], ended=expected is None, expected=expected)
+    return OrderStatus(order_id=order_id, status=newest["status"], reason=newest["reason"], ended=expected is None, expected=expected)
 
 
 def _expected(story: Story, order_id: str, steps: list[Step], status: str, expires_at: str) -> str | None:
@@ -71,13 +72,13 @@ def _expected(story: Story, order_id: str, steps: list[Step], status: str, expir
     return None
 
 
-def _asked(charge: Asking | None) -> str:
+def _asked(charge: OpenCharge | None) -> str:
     """How often the card processor was asked in vain."""
     if charge is None or not charge.failed_attempts:
         return ""
     times = "once" if charge.failed_attempts == 1 else f"{charge.failed_attempts} times"
-    trouble = f" ({printable(charge.last_error)})" if charge.last_error else ""
-    return f": asked {times} in vain{trouble}, again at {clock(charge.next_attempt_at)}"
+    error = f" ({printable(charge.last_error)})" if charge.last_error else ""
+    return f": asked {times} in vain{error}, again at {clock(charge.next_attempt_at)}"
 
 
 def _timer(story: Story, order_id: str) -> str:
@@ -88,11 +89,6 @@ def _timer(story: Story, order_id: str) -> str:
             return f"the timer rings at {clock(at)}"
         case _:
             return "expiration can't be asked for its timer" if "expiration" in story.away else "no timer is set"
-
-
-def clock(at: datetime) -> str:
-    """The time of day, in UTC, as log lines and `admitone events` have it."""
-    return f"{at.astimezone(UTC):%H:%M:%S}"
 
 
 def missing(story: Story, numbers: dict[UUID, int]) -> list[str]:
@@ -113,11 +109,11 @@ def over(story: Story) -> bool:
         return False
     match story.about.kind:
         case "order":
-            return all(standing.ended for standing in standings(story))
+            return all(order.ended for order in order_statuses(story))
         case "ticket":
             states = [step.data for step in story.steps if step.service == "tickets" and isinstance(step.data.get("version"), int)]
             newest = max(states, key=lambda data: int(data["version"]), default={})
             gone = newest.get("sold") or newest.get("withdrawn")
-            return bool(gone) and all(standing.ended for standing in standings(story))
+            return bool(gone) and all(order.ended for order in order_statuses(story))
         case _:
             return True

@@ -1,12 +1,13 @@
 """`admitone verify`: does everything hold that must always hold? It reads databases, stream and the test processor's books, and
 changes nothing.
 
-evidence   a snapshot of every database, and the stream: of a system that runs, or of one that is stopped
-events     I7 and I13: what was said is in the stream, and was heard or is parked
-sales      I1, I3 to I6, I8, I9: every order and every ticket, and all that ever happened to them
-money      I2 and I12: charges against orders, the ledger and the processor
-report     a line for each, and the rows that break it
-publishing what of it everybody may read, at /proof
+snapshot  every database and the stream: of a system that runs, or of one that is stopped
+events    I7 and I13: what was published is in the stream, and was handled or is parked
+sales     I1, I3 to I6, I8, I9: every order and every ticket, and all that ever happened to them (tickets, orders, rows)
+money     I2: charges against orders, the ledger and the processor
+keys      I12: one effect per idempotency key
+report    a line for each, and the rows that break it
+publish   what of it everybody may read, at /proof
 """
 
 import asyncio
@@ -17,14 +18,15 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from admitone.config import SERVICES_WITH_A_DATABASE, Settings
-from admitone.ops.verify.events import heard, in_the_stream, set_aside
-from admitone.ops.verify.money import Money, not_at_their_end, one_effect
+from admitone.ops.verify.events import check_handled, check_stream, find_excluded
+from admitone.ops.verify.keys import check_one_effect
+from admitone.ops.verify.money import Money, unfinished_payments
 from admitone.ops.verify.publish import proof_of, publish
-from admitone.ops.verify.report import Report, UnderWay, as_json, tell
+from admitone.ops.verify.report import Report, UnderWay, as_json, format_report
 from admitone.ops.verify.sales import Sales
-from admitone.ops.verify.snapshot import Evidence, engines_of, gathered
+from admitone.ops.verify.snapshot import Snapshot, engines_of, take_snapshot
 
-__all__ = ["as_json", "check", "progress", "tell", "verify"]
+__all__ = ["as_json", "check", "format_report", "progress", "verify"]
 
 LOOK_AGAIN_SECONDS = 0.5
 QUIET_SECONDS = 1.0
@@ -36,16 +38,16 @@ async def verify(
 ) -> Report:
     """What is found, at rest if it comes to rest within that time; then it is published, if there is a command to name there.
 
-    `say` is told what a person has to know meanwhile, `note` how far we are. Raises EngineTrouble, WrongSettings.
+    `say` is told what a person has to know meanwhile, `note` how far we are. Raises EngineError, WrongSettings.
     """
     async with engines_of(settings, say) as reachable:
         deadline = asyncio.get_running_loop().time() + wait_seconds
         while True:
-            async with gathered(reachable, note) as evidence:
+            async with take_snapshot(reachable, note) as snapshot:
                 left = deadline - asyncio.get_running_loop().time()
-                last = left <= 0 or not evidence.at_work_since  # What nobody runs comes to no rest.
-                report = await check(evidence) if last or not await _glance(evidence) else None
-                proof = await proof_of(evidence, report, published_as) if published_as and report and report.exit_code != 2 else None
+                last = left <= 0 or not snapshot.at_work_since  # What nobody runs comes to no rest.
+                report = await check(snapshot) if last or not await _quick_look(snapshot) else None
+                proof = await proof_of(snapshot, report, published_as) if published_as and report and report.exit_code != 2 else None
             if report is not None and (last or not report.under_way):
                 if proof is not None:
                     await publish(reachable, proof)
@@ -54,43 +56,43 @@ async def verify(
             await asyncio.sleep(min(max(left, 0), LOOK_AGAIN_SECONDS))
 
 
-async def _glance(evidence: Evidence) -> UnderWay:
+async def _quick_look(snapshot: Snapshot) -> UnderWay:
     """What can be seen to be under way without reading everything."""
     said = {
-        name: await evidence.databases[name].fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+        name: await snapshot.databases[name].fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
         for name in SERVICES_WITH_A_DATABASE
     }
     return UnderWay(
         unpublished=Counter(said),
-        unheard=Counter(evidence.waiting),
-        payments=await not_at_their_end(evidence),
-        overdue=await _overdue(evidence),
+        unheard=Counter(snapshot.waiting),
+        payments=await unfinished_payments(snapshot),
+        overdue=await _overdue(snapshot),
     )
 
 
-async def check(evidence: Evidence) -> Report:
-    """Every line, about this evidence. What is under way is found out first: the rest hangs on it."""
-    i13 = await set_aside(evidence)
-    await heard(evidence, i13)
-    i7 = await in_the_stream(evidence)
-    evidence.under_way.payments = await not_at_their_end(evidence)
-    evidence.under_way.overdue = await _overdue(evidence)
-    sales = Sales(evidence)
+async def check(snapshot: Snapshot) -> Report:
+    """Every line, about this snapshot. What is under way is found out first: the rest hangs on it."""
+    i13 = await find_excluded(snapshot)
+    await check_handled(snapshot, i13)
+    i7 = await check_stream(snapshot)
+    snapshot.under_way.payments = await unfinished_payments(snapshot)
+    snapshot.under_way.overdue = await _overdue(snapshot)
+    sales = Sales(snapshot)
     await sales.check()
-    money = Money(evidence, sales.i8, sales.i9)
+    money = Money(snapshot, sales.i8, sales.i9)
     await money.check()
-    i12 = await one_effect(evidence)
+    i12 = await check_one_effect(snapshot)
     lines = [sales.i1, money.line, sales.i3, sales.i4, sales.i5, sales.i6, i7, sales.i8, sales.i9, i12, i13]
-    return Report(lines=lines, under_way=evidence.under_way, parked=i13.counted["parked"])
+    return Report(lines=lines, under_way=snapshot.under_way, parked=i13.counted["parked"])
 
 
-async def _overdue(evidence: Evidence) -> int:
+async def _overdue(snapshot: Snapshot) -> int:
     """Orders to be ended, and timers to ring, at once."""
-    orders: int = await evidence.databases["orders"].fetchval(
-        "SELECT count(*) FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at <= $1", evidence.began["orders"]
+    orders: int = await snapshot.databases["orders"].fetchval(
+        "SELECT count(*) FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at <= $1", snapshot.began["orders"]
     )
-    timers: int = await evidence.databases["expiration"].fetchval(
-        "SELECT count(*) FROM timers WHERE due <= $1 AND rung_at IS NULL", evidence.began["expiration"]
+    timers: int = await snapshot.databases["expiration"].fetchval(
+        "SELECT count(*) FROM timers WHERE due <= $1 AND rung_at IS NULL", snapshot.began["expiration"]
     )
     return max(orders, timers)
 

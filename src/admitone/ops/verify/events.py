@@ -1,4 +1,4 @@
-"""Events on their way: all of them are in the stream (I7), and heard, or parked where everybody can see it (I13)."""
+"""Events on their way: all of them are in the stream (I7), and check_handled, or parked where everybody can see it (I13)."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,19 +9,20 @@ from asyncpg import Record
 
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.kit.event import CATALOGUE, Message
-from admitone.ops.verify.report import MOST_ROWS, Aside, Line
-from admitone.ops.verify.snapshot import Evidence, Stored, ids_in, keep_record, side_by_side
+from admitone.ops.reach import recording_services
+from admitone.ops.verify.report import MAX_ROWS, Excluded, Line
+from admitone.ops.verify.snapshot import Snapshot, Stored, ids_in, merge_by_key
 
 BATCH = 1000
 
 
-async def set_aside(evidence: Evidence) -> Line:
+async def find_excluded(snapshot: Snapshot) -> Line:
     """I13, what is parked; and the orders and tickets that are left out of comparisons because of it."""
     line = Line(name="I13", claim="every event is handled, or parked where everybody can see it")
     ids: set[UUID] = set()
     for service in SERVICES_WITH_A_DATABASE:
         parked = dropped = handled = 0
-        async for row in evidence.rows(
+        async for row in snapshot.rows(
             service,
             """
             SELECT event_id, event, message, false AS dropped, EXISTS (SELECT FROM inbox WHERE inbox.event_id = parked.event_id) AS handled
@@ -41,21 +42,21 @@ async def set_aside(evidence: Evidence) -> Line:
         if dropped:
             line.notes.append(f"of {service}, somebody has dropped {dropped:,}")
     if ids:
-        async for row in evidence.rows(
+        async for row in snapshot.rows(
             "orders", "SELECT order_id, ticket_id FROM orders WHERE order_id = ANY($1) OR ticket_id = ANY($1)", list(ids)
         ):
             ids |= {row["order_id"], row["ticket_id"]}
         line.notes.append(f"{len(ids):,} orders and tickets that they are about are left out where services are compared")
-    evidence.aside = Aside(frozenset(ids))
+    snapshot.excluded = Excluded(frozenset(ids))
     return line
 
 
-async def heard(evidence: Evidence, line: Line) -> None:
+async def check_handled(snapshot: Snapshot, line: Line) -> None:
     """I13: whoever listens to an event has it on record, unless it is under way."""
-    owners, listening = SERVICES_WITH_A_DATABASE, list(evidence.waiting)
-    said = [evidence.rows(owner, "SELECT event_id, event, seq FROM outbox ORDER BY event_id", what="events") for owner in owners]
+    owners, listening = SERVICES_WITH_A_DATABASE, list(snapshot.waiting)
+    said = [snapshot.rows(owner, "SELECT event_id, event, seq FROM outbox ORDER BY event_id", what="events") for owner in owners]
     known = [
-        evidence.rows(
+        snapshot.rows(
             listener,
             """
             SELECT event_id, max(handled_at) AS handled_at FROM (
@@ -67,40 +68,40 @@ async def heard(evidence: Evidence, line: Line) -> None:
         )
         for listener in listening
     ]
-    who_hears = {event: [listening.index(name) for name in keep_record(event)] for event in CATALOGUE}
+    who_hears = {event: [listening.index(name) for name in recording_services(event)] for event in CATALOGUE}
     events = hearings = 0
-    async for event_id, found in side_by_side(*said, *known):
+    async for event_id, found in merge_by_key(*said, *known):
         owner = next((owner for owner, row in zip(owners, found, strict=False) if row is not None), None)
         if owner is None:
-            _nobody_said(evidence, line, event_id, dict(zip(listening, found[len(owners) :], strict=True)))
+            _nobody_said(snapshot, line, event_id, dict(zip(listening, found[len(owners) :], strict=True)))
             continue
         events += 1
         row = found[owners.index(owner)]
         seq = row["seq"]
         if seq is None:
-            evidence.under_way.unpublished[owner] += 1
+            snapshot.under_way.unpublished[owner] += 1
             continue
-        since = seq > evidence.last_seq  # Said between the snapshots: who has heard it may have a younger one than others.
+        since = seq > snapshot.last_seq  # Said between the snapshots: who has heard it may have a younger one than others.
         for number in who_hears.get(row["event"], ()):
             if found[len(owners) + number] is not None and not since:
                 hearings += 1
-            elif since or evidence.waiting[listening[number]]:
-                evidence.under_way.unheard[listening[number]] += 1
+            elif since or snapshot.waiting[listening[number]]:
+                snapshot.under_way.unheard[listening[number]] += 1
             else:
                 line.broken(f"{listening[number]} has never heard {owner}'s {row['event']} {event_id}, and nothing waits for it any more")
     line.counted.update(events=events, hearings=hearings)
-    for listener, waiting in evidence.waiting.items():
+    for listener, waiting in snapshot.waiting.items():
         # Also what is in the stream again, or by no hand of ours, and what comes too early.
-        evidence.under_way.unheard[listener] = max(evidence.under_way.unheard[listener], waiting)
+        snapshot.under_way.unheard[listener] = max(snapshot.under_way.unheard[listener], waiting)
 
 
-def _nobody_said(evidence: Evidence, line: Line, event_id: UUID, records: dict[str, Record | None]) -> None:
+def _nobody_said(snapshot: Snapshot, line: Line, event_id: UUID, records: dict[str, Record | None]) -> None:
     """On somebody's record, and in nobody's log. Parked, it may be anything; and it may be younger than its owner's snapshot."""
     for listener, record in records.items():
         if record is None or record["handled_at"] is None:
             continue
-        if record["handled_at"] >= evidence.began[listener]:
-            evidence.under_way.unheard[listener] += 1
+        if record["handled_at"] >= snapshot.began[listener]:
+            snapshot.under_way.unheard[listener] += 1
         else:
             line.broken(f"{listener} has handled {event_id}, which is in nobody's log")
 
@@ -136,7 +137,7 @@ class Log:
             self.forgotten += 1
             return
         self.lost += 1
-        if self.lost <= MOST_ROWS:
+        if self.lost <= MAX_ROWS:
             self._lost_rows.append(f"{self.owner}'s {row['event']} {row['event_id']} is not in the stream at its number {row['seq']}")
 
     def stands(self) -> None:
@@ -151,13 +152,13 @@ class Log:
         self._missing(row, 0)
 
 
-async def in_the_stream(evidence: Evidence) -> Line:
+async def check_stream(snapshot: Snapshot) -> Line:
     """I7."""
     line = Line(name="I7", claim="every event that was committed is in the stream, and nothing else is")
     logs = {
         owner: Log(
             owner,
-            evidence.rows(
+            snapshot.rows(
                 owner,
                 """
                 SELECT event_id, event, data, correlation_id, causation_id, created_at, seq FROM outbox
@@ -169,12 +170,12 @@ async def in_the_stream(evidence: Evidence) -> Line:
         )
         for owner in SERVICES_WITH_A_DATABASE
     }
-    first_seq = evidence.first_seq if evidence.forgets else 0
+    first_seq = snapshot.first_seq if snapshot.forgets else 0
     unmatched: list[Stored] = []
-    async for message in evidence.messages():
+    async for message in snapshot.messages():
         line.counted["messages"] += 1
         if line.counted["messages"] % BATCH == 0:
-            evidence.note(f"the stream: {line.counted['messages']:,} messages")
+            snapshot.note(f"the stream: {line.counted['messages']:,} messages")
         owner = message.subject.split(".", 2)[1]
         row = await logs[owner].up_to(message.seq, first_seq) if owner in logs else None
         if row is not None and str(row["event_id"]) == message.id:
@@ -184,15 +185,15 @@ async def in_the_stream(evidence: Evidence) -> Line:
             continue
         if row is not None:
             logs[owner].found_elsewhere(row)
-        if message.seq <= evidence.last_seq:
+        if message.seq <= snapshot.last_seq:
             unmatched.append(message)
         if len(unmatched) >= BATCH:
-            await _look_for(evidence, unmatched, line)
+            await _look_for(snapshot, unmatched, line)
             unmatched = []
-    await _look_for(evidence, unmatched, line)
+    await _look_for(snapshot, unmatched, line)
     for owner, log in logs.items():
         await log.up_to(1 << 62, first_seq)
-        evidence.under_way.unpublished[owner] += log.lost
+        snapshot.under_way.unpublished[owner] += log.lost
         if log.lost:
             line.notes.append(f"the stream has lost the last {log.lost:,} of {owner}, which sends them again when it notices")
     forgotten = sum(log.forgotten for log in logs.values())
@@ -218,7 +219,7 @@ def _says(message: Stored, owner: str, row: Record) -> bool:
     )
 
 
-async def _look_for(evidence: Evidence, messages: list[Stored], line: Line) -> None:
+async def _look_for(snapshot: Snapshot, messages: list[Stored], line: Line) -> None:
     """Messages that no row counts as its own: sent twice they may have been, but somebody must have said them."""
     wanted = {}
     for message in messages:
@@ -227,7 +228,7 @@ async def _look_for(evidence: Evidence, messages: list[Stored], line: Line) -> N
         except ValueError:
             line.broken(f"message {message.seq} ({message.subject}) has no id")
     for owner in SERVICES_WITH_A_DATABASE:
-        found = await evidence.databases[owner].fetch("SELECT event_id FROM outbox WHERE event_id = ANY($1)", list(wanted))
+        found = await snapshot.databases[owner].fetch("SELECT event_id FROM outbox WHERE event_id = ANY($1)", list(wanted))
         line.counted["sent twice"] += len(found)
         for row in found:
             del wanted[row["event_id"]]

@@ -1,4 +1,4 @@
-"""Money (I2), and one effect per key and click (I12): what payments has written down, against orders, the ledger and the processor."""
+"""Money (I2): what payments has written down, against orders, the ledger and the processor."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ from uuid import UUID
 from asyncpg import Record
 
 from admitone.config import TEST_PROCESSOR
+from admitone.ops.format import amount
 from admitone.ops.verify.report import Line
-from admitone.ops.verify.snapshot import Evidence, side_by_side
+from admitone.ops.verify.snapshot import Snapshot, merge_by_key
 from admitone.payments.model import SETTLED_WITHIN, VOIDED
 
 TAKEN_ONCE = ("captured", "refunded")
@@ -40,21 +41,21 @@ SAID_OF: dict[str, list[list[str]]] = {
 class Money:
     """I2, and what the log of payments adds up to (I8) and orders keeps of it (I9)."""
 
-    def __init__(self, evidence: Evidence, i8: Line, i9: Line) -> None:
-        self.evidence = evidence
+    def __init__(self, snapshot: Snapshot, i8: Line, i9: Line) -> None:
+        self.snapshot = snapshot
         self.line = Line(
             name="I2",
             claim="captured minus refunded is the price of a complete order, and nothing of any other",
             counted=Counter(charges=0),
         )
         self.i8, self.i9 = i8, i9
-        self.has_books = TEST_PROCESSOR in evidence.databases
+        self.has_books = TEST_PROCESSOR in snapshot.databases
         self.elsewhere = 0
         """Charges at a processor whose books we don't have."""
 
     async def check(self) -> None:
         """All of it."""
-        rows = self.evidence.rows
+        rows = self.snapshot.rows
         orders = rows("orders", "SELECT order_id, orders AS row FROM orders ORDER BY order_id", what="orders")
         charges = rows(
             "payments",
@@ -87,7 +88,7 @@ class Money:
                     what="orders",
                 )
             )
-        async for order_id, (order, charged, spoken, entries, *processor) in side_by_side(*streams):
+        async for order_id, (order, charged, spoken, entries, *processor) in merge_by_key(*streams):
             row = order["row"] if order else None
             of_order = charged["charges"] if charged else []
             events: dict[str, list[str]] = {}
@@ -95,7 +96,7 @@ class Money:
                 events.setdefault(charge_id, []).append(event)
             intents = processor[0]["intents"] if processor and processor[0] else []
             self._charges(of_order, events, entries["entries"] if entries else [])
-            if self.evidence.at_rest and not self.evidence.is_aside(order_id, row and row["ticket_id"]):
+            if self.snapshot.at_rest and not self.snapshot.is_excluded(order_id, row and row["ticket_id"]):
                 self._order(order_id, row, of_order)
                 if self.has_books:
                     self._processor(row, of_order, intents)
@@ -111,17 +112,17 @@ class Money:
             postings[entry["posting"], entry["currency"]] += entry["amount_cents"]
         for (posting, currency), cents in postings.items():
             if cents:
-                self.line.broken(f"posting {posting} sums to {_amount(cents, currency)}")
+                self.line.broken(f"posting {posting} sums to {amount(cents, currency)}")
         should: Counter[tuple[UUID, str, UUID | None, str]] = Counter()
         known = set()
         for charge in charges:
-            charge_id, amount, fee, currency = (charge[name] for name in ("charge_id", "amount_cents", "fee_cents", "currency"))
+            charge_id, price, fee, currency = (charge[name] for name in ("charge_id", "amount_cents", "fee_cents", "currency"))
             known.add(str(charge_id))
             self.line.counted["charges"] += 1
             self.i8.counted["rows"] += 1
             if charge["status"] == "completed":
-                should[charge_id, "processor", None, currency] = amount
-                should[charge_id, "seller", charge["seller_id"], currency] = fee - amount
+                should[charge_id, "processor", None, currency] = price
+                should[charge_id, "seller", charge["seller_id"], currency] = fee - price
                 should[charge_id, "fees", None, currency] = -fee
             said = events.get(str(charge_id), [])
             self.i8.counted["events"] += len(said)
@@ -132,8 +133,8 @@ class Money:
         for account in {**should, **accounts}:
             if accounts[account] != should[account]:
                 self.line.broken(
-                    f"charge {account[0]} has {_amount(accounts[account], account[3])} in the account {account[1]}, "
-                    f"and should have {_amount(should[account], account[3])}"
+                    f"charge {account[0]} has {amount(accounts[account], account[3])} in the account {account[1]}, "
+                    f"and should have {amount(should[account], account[3])}"
                 )
 
     def _order(self, order_id: UUID, order: Record | None, charges: list[Record]) -> None:
@@ -192,7 +193,7 @@ class Money:
             should = intent["amount_cents"] if intent["status"] == "captured" else 0
             if held != should:
                 self.line.broken(
-                    f"payment {intent['id']} is {intent['status']}, and the processor holds {_amount(held, intent['currency'])}"
+                    f"payment {intent['id']} is {intent['status']}, and the processor holds {amount(held, intent['currency'])}"
                 )
             if intent["status"] in OPEN_INTENTS and (order is None or order["status"] != "awaiting:payment"):
                 self.line.broken(
@@ -201,7 +202,7 @@ class Money:
 
     def _stuck(self, charges: list[Record]) -> None:
         """What payments has not touched for a minute, although it runs, it has forgotten."""
-        now, since = self.evidence.began["payments"], self.evidence.at_work_since.get("payments")
+        now, since = self.snapshot.began["payments"], self.snapshot.at_work_since.get("payments")
         if since is None or since > now - SETTLED_WITHIN:
             return
         for charge in charges:
@@ -209,7 +210,7 @@ class Money:
                 self.line.broken(f"{_named(charge)} was approved at {charge['changed_at']}, and neither taken nor given back since")
 
     def _notes(self) -> None:
-        if not self.evidence.at_rest:
+        if not self.snapshot.at_rest:
             self.line.notes.append("charges were compared with the ledger alone: the rest needs everything at rest")
         if not self.has_books:
             self.line.notes.append("no books of the test processor are here: what a processor holds was not compared")
@@ -219,71 +220,9 @@ class Money:
             )
 
 
-async def one_effect(evidence: Evidence) -> Line:
-    """I12."""
-    line = Line(name="I12", claim="one order or charge per idempotency key, one live charge per order")
-    for service, route, effects in EFFECTS:
-        async for row in evidence.rows(service, KEYS.format(route=route, effects=effects), what="keys"):
-            line.counted["keys"] += 1
-            if not row["there"]:
-                line.broken(
-                    f"{service}: key {row['key']!r} of user {row['user_id']} stands for {row['effect']}, which is not theirs or not there"
-                )
-            elif row["times"] > 1:
-                line.broken(f"{service}: {row['effect']} is the effect of {row['times']} keys")
-    async for row in evidence.rows(
-        "payments",
-        """
-        SELECT order_id, count(*) AS times, count(*) FILTER (WHERE status <> 'failed') AS live,
-            count(DISTINCT idempotency_key) AS keys, array_agg(attempt ORDER BY attempt) AS attempts
-        FROM charges GROUP BY order_id
-        """,
-        what="orders",
-    ):
-        line.counted["charges"] += row["times"]
-        if row["live"] > 1:
-            line.broken(f"order {row['order_id']} has {row['live']} charges that have not failed")
-        if row["keys"] != row["times"] or row["attempts"] != list(range(1, row["times"] + 1)):
-            line.broken(f"order {row['order_id']} has attempts {row['attempts']} with {row['keys']} keys")
-    if TEST_PROCESSOR in evidence.databases:
-        async for row in evidence.rows(
-            TEST_PROCESSOR,
-            """
-            SELECT order_id, count(*) FILTER (WHERE status IN ('captured', 'refunded')) AS taken, count(*) AS times,
-                count(DISTINCT idempotency_key) AS keys, count(DISTINCT charge_id) AS charges
-            FROM intents GROUP BY order_id
-            """,
-            what="orders",
-        ):
-            line.counted["payments at the processor"] += row["times"]
-            if row["taken"] > 1:
-                line.broken(f"order {row['order_id']} was paid {row['taken']} times at the processor")
-            if row["keys"] != row["times"] or row["charges"] != row["times"]:
-                line.broken(f"order {row['order_id']} has {row['times']} payments at the processor, of {row['charges']} charges")
-    return line
-
-
-KEYS = """
-    SELECT key, user_id, effect, count(*) OVER (PARTITION BY effect) AS times, EXISTS ({effects}) AS there
-    FROM (SELECT key, user_id, coalesce(body ->> 'charge', body ->> 'id')::uuid AS effect
-          FROM idempotency WHERE route = '{route}' AND (status = 201 OR status IS NULL)) AS known
-    WHERE effect IS NOT NULL
-"""
-EFFECTS = (
-    ("tickets", "POST /api/tickets", "SELECT FROM tickets WHERE ticket_id = effect AND seller_id = known.user_id"),
-    ("orders", "POST /api/orders", "SELECT FROM orders WHERE order_id = effect AND orders.user_id = known.user_id"),
-    (
-        "payments",
-        "POST /api/payments",
-        "SELECT FROM charges JOIN order_copies USING (order_id) WHERE charge_id = effect AND order_copies.user_id = known.user_id",
-    ),
-)
-"""Whose keys stand for what: a remembered answer names it."""
-
-
-async def not_at_their_end(evidence: Evidence) -> int:
+async def unfinished_payments(snapshot: Snapshot) -> int:
     """Payments that are still to be resolved, captured, voided or given back. One that its buyer is to confirm at the bank is at rest."""
-    count: int = await evidence.databases["payments"].fetchval(
+    count: int = await snapshot.databases["payments"].fetchval(
         """
         SELECT count(*) FROM charges LEFT JOIN order_copies AS copy USING (order_id)
         WHERE (charges.status = 'created' AND NOT (redirect_url IS NOT NULL AND copy.status IS NOT DISTINCT FROM 'awaiting:payment'))
@@ -307,8 +246,4 @@ def _named(charge: Record) -> str:
 
 
 def _money(row: Any) -> str:
-    return _amount(row["amount_cents"], row["currency"])
-
-
-def _amount(cents: int, currency: str) -> str:
-    return f"{cents / 100:,.2f} {currency}"
+    return amount(row["amount_cents"], row["currency"])

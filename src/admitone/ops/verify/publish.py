@@ -1,43 +1,43 @@
 """What of a report everybody may read: numbers, never the ids of anybody's orders. It lies in orders' database, which orders serves."""
 
 from admitone.config import Settings
-from admitone.kit.data.db import connected
-from admitone.ops.verify.report import Report, told
-from admitone.ops.verify.snapshot import Evidence
+from admitone.ops.reach import open_database
+from admitone.ops.verify.report import Report, format_counts
+from admitone.ops.verify.snapshot import Snapshot
 from admitone.orders import repository
-from admitone.orders.model import Claim, GivenBack, Proof
+from admitone.orders.proof import Claim, GivenBack, Proof
 
 
-async def proof_of(evidence: Evidence, report: Report, command: str) -> Proof:
+async def proof_of(snapshot: Snapshot, report: Report, command: str) -> Proof:
     """The same snapshots in numbers."""
-    orders = evidence.databases["orders"]
+    orders = snapshot.databases["orders"]
     counts = await orders.fetchrow(
         """
         SELECT count(*) AS orders, count(DISTINCT ticket_id) FILTER (WHERE status = 'complete') AS sold,
             (SELECT count(*) FROM (
-                SELECT FROM orders WHERE status <> 'cancelled' AND NOT (status = 'refunded' AND relist)
+                SELECT FROM orders WHERE holds_ticket
                 GROUP BY ticket_id HAVING count(*) > 1) AS twice) AS double_sales
         FROM orders
         """
     )
     assert counts is not None
     return Proof(
-        checked_at=evidence.began["orders"],
+        checked_at=snapshot.began["orders"],
         command=command,
-        tickets=await evidence.databases["tickets"].fetchval("SELECT count(*) FROM tickets"),
+        tickets=await snapshot.databases["tickets"].fetchval("SELECT count(*) FROM tickets"),
         orders=counts["orders"],
         refused={row["reason"]: row["times"] for row in await orders.fetch("SELECT reason, times FROM refusals ORDER BY reason")},
         sold=counts["sold"],
         double_sales=counts["double_sales"],
-        given_back=await _given_back(evidence),
+        given_back=await _given_back(snapshot),
         parked=report.parked,
-        claims=[Claim(name=line.name, claim=line.claim, counted=told(line), violations=line.violations) for line in report.lines],
+        claims=[Claim(name=line.name, claim=line.claim, counted=format_counts(line), violations=line.violations) for line in report.lines],
     )
 
 
-async def _given_back(evidence: Evidence) -> list[GivenBack]:
+async def _given_back(snapshot: Snapshot) -> list[GivenBack]:
     """Refunds, and approvals that were voided because their order had ended. Nobody's own words: only kinds of reasons."""
-    charges = await evidence.databases["payments"].fetch(
+    charges = await snapshot.databases["payments"].fetch(
         """
         SELECT order_id, amount_cents, currency, status, relist FROM charges
         WHERE (status = 'failed' AND failure = 'voided') OR (status = 'refunded' AND stripe_refund_id IS NOT NULL)
@@ -46,7 +46,7 @@ async def _given_back(evidence: Evidence) -> list[GivenBack]:
     voided = [charge["order_id"] for charge in charges if charge["status"] == "failed"]
     reasons = {
         row["order_id"]: row["reason"]
-        for row in await evidence.databases["orders"].fetch(
+        for row in await snapshot.databases["orders"].fetch(
             "SELECT order_id, reason FROM orders WHERE order_id = ANY($1) AND reason IS NOT NULL", voided
         )
     }
@@ -64,5 +64,5 @@ async def _given_back(evidence: Evidence) -> list[GivenBack]:
 
 async def publish(settings: Settings, proof: Proof) -> None:
     """Everybody may read it from now on."""
-    async with connected("orders", settings.database_url_of("orders")) as db, db.transaction() as tx:
+    async with open_database(settings, "orders") as db, db.transaction() as tx:
         await repository.publish(tx, proof)

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct, field
 
-MOST_ROWS = 10
+MAX_ROWS = 10
 """So many offending rows are shown of each line; the others are counted."""
 
 
@@ -29,7 +29,7 @@ class Line(Struct, kw_only=True):
     def broken(self, row: str) -> None:
         """One more violation; the row says which, in a sentence that goes on in small letters."""
         self.violations += 1
-        if len(self.rows) < MOST_ROWS:
+        if len(self.rows) < MAX_ROWS:
             self.rows.append(row)
 
 
@@ -63,7 +63,7 @@ class UnderWay(Struct, kw_only=True):
         return ", ".join(parts)
 
 
-class Aside(Struct, frozen=True):
+class Excluded(Struct, frozen=True):
     """Orders and tickets of which some service has not handled an event: it is parked, or was dropped. What follows from
     that is no violation, so they are left out where the services are compared.
     """
@@ -93,7 +93,7 @@ def _many(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def told(line: Line) -> str:
+def format_counts(line: Line) -> str:
     """What was counted, in a few words."""
     if not line.checked:
         return "not checked, which needs everything at rest"
@@ -101,12 +101,12 @@ def told(line: Line) -> str:
     return ", ".join([*counts, f"{_many(line.violations, 'violation')}"])
 
 
-def tell(report: Report) -> list[str]:
+def format_report(report: Report) -> list[str]:
     """For a terminal."""
     lines = []
     for line in report.lines:
         state = "BAD" if line.violations else "ok" if line.checked else "--"
-        lines.append(f"{state:<3}  {line.name:<3}  {line.claim}: {told(line)}")
+        lines.append(f"{state:<3}  {line.name:<3}  {line.claim}: {format_counts(line)}")
         lines += [f"{'':>10}{row}" for row in line.rows]
         if line.violations > len(line.rows):
             lines.append(f"{'':>10}and {line.violations - len(line.rows):,} more")

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
@@ -10,25 +10,24 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
-import nats.errors
 import nats.js.errors
 from asyncpg import Record
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
+from nats.js.api import StreamInfo
 
-from admitone.apidocs.markdown import listeners
 from admitone.config import SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, Settings, WrongSettings
 from admitone.kit.data.clock import database_clock
-from admitone.kit.data.connection import Connection, prepare_connection
+from admitone.kit.data.connection import Connection
 from admitone.kit.data.migrations import status as migration_status
-from admitone.kit.delivery.bus import BUS_TROUBLE, STREAM
-from admitone.kit.delivery.pull import pulled
-from admitone.kit.delivery.relay import LOCK
+from admitone.kit.delivery.bus import STREAM
+from admitone.kit.delivery.pull import ordered
+from admitone.kit.delivery.relay import running_since
 from admitone.kit.event import CATALOGUE
 from admitone.kit.observe.gauges import waiting
-from admitone.ops.verify.report import Aside, UnderWay
-from admitone.runtime.data_folder import EngineTrouble, only_run_in, settings_of_run
+from admitone.ops.reach import connect_to_bus, has_own_engines, open_connection, recording_services
+from admitone.ops.verify.report import Excluded, UnderWay
+from admitone.runtime.data_folder import EngineError, only_run_in, settings_of_run
 from admitone.runtime.engines import Engines
 
 BATCH = 1000
@@ -46,7 +45,7 @@ class Stored(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Evidence:
+class Snapshot:
     """All that is looked at."""
 
     databases: Mapping[str, Connection]
@@ -66,16 +65,16 @@ class Evidence:
     """The whole stream, from its beginning."""
     note: Callable[[str], None] = lambda _what: None
     """Is told now and then how far we are."""
-    aside: Aside = field(default_factory=Aside)
+    excluded: Excluded = field(default_factory=Excluded)
     under_way: UnderWay = field(default_factory=UnderWay)
 
     @property
     def at_rest(self) -> bool:
         return not self.under_way
 
-    def is_aside(self, *ids: object) -> bool:
+    def is_excluded(self, *ids: object) -> bool:
         """Whether any of these orders and tickets has a parked event."""
-        return bool(self.aside.ids) and any(id in self.aside.ids for id in ids)
+        return bool(self.excluded.ids) and any(id in self.excluded.ids for id in ids)
 
     async def rows(self, database: str, sql: str, *args: object, what: str = "rows") -> AsyncIterator[Record]:
         """Every row, without having all of them in memory at any time."""
@@ -88,7 +87,7 @@ class Evidence:
             self.note(f"{database}: {number:,} {what}")
 
 
-async def side_by_side(*streams: AsyncIterator[Record]) -> AsyncIterator[tuple[Any, list[Any]]]:
+async def merge_by_key(*streams: AsyncIterator[Record]) -> AsyncIterator[tuple[Any, list[Any]]]:
     """The rows of several streams that have the same first column, which each of them is sorted by; None where one has none."""
     heads = [await anext(stream, None) for stream in streams]
     keys = [(head[0], number) for number, head in enumerate(heads) if head is not None]
@@ -109,24 +108,18 @@ async def side_by_side(*streams: AsyncIterator[Record]) -> AsyncIterator[tuple[A
         yield key, at_key
 
 
-def keep_record(event: str) -> Sequence[str]:
-    """The services that hear an event and write down that they have."""
-    kind = CATALOGUE.get(event)  # A newer version, since taken back, may have said it.
-    return [name for name in listeners(kind) if name in SERVICES_WITH_A_DATABASE] if kind is not None else ()
-
-
 @contextlib.asynccontextmanager
 async def engines_of(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[Settings]:
     """The settings of the system that runs; of one that is stopped, with its engines running for as long as the block does.
 
-    Raises EngineTrouble where there is neither.
+    Raises EngineError where there is neither.
     """
-    if settings.database_url is not None or settings.own_database_urls:
+    if not has_own_engines(settings):
         yield settings
         return
     try:
         running = settings_of_run(settings)
-    except EngineTrouble:
+    except EngineError:
         if not (settings.data / "postgres" / "data").exists():
             raise
     else:
@@ -144,26 +137,26 @@ async def engines_of(settings: Settings, say: Callable[[str], None]) -> AsyncIte
 
 
 @contextlib.asynccontextmanager
-async def gathered(settings: Settings, note: Callable[[str], None]) -> AsyncIterator[Evidence]:
-    """The evidence of this moment. Raises WrongSettings, EngineTrouble, and what asyncpg raises for a database that is away.
+async def take_snapshot(settings: Settings, note: Callable[[str], None]) -> AsyncIterator[Snapshot]:
+    """The snapshot of this moment. Raises WrongSettings, BusUnreachable, and what asyncpg raises for a database that is away.
 
     First the stream is asked where it is, then all snapshots are taken: so each of them has what the stream had, and more.
     """
     async with contextlib.AsyncExitStack() as stack:
         databases: dict[str, Connection] = {}
         for name in SERVICES_WITH_A_DATABASE:
-            databases[name] = await stack.enter_async_context(_looking_into(name, settings.database_url_of(name)))
+            databases[name] = await stack.enter_async_context(open_connection(settings, name, "verify", work_mem="64MB"))
             if (await migration_status(databases[name], name)).missing:
                 raise WrongSettings(f"the database of {name} is of an older version: `admitone migrate` brings it up to date.")
         with contextlib.suppress(WrongSettings, asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError):
-            books = await stack.enter_async_context(_looking_into(TEST_PROCESSOR, settings.database_url_of(TEST_PROCESSOR)))
+            books = await stack.enter_async_context(open_connection(settings, TEST_PROCESSOR, "verify", work_mem="64MB"))
             if await books.fetchval("SELECT to_regclass('intents') IS NOT NULL"):
                 databases[TEST_PROCESSOR] = books
-        client = await stack.enter_async_context(_bus(settings))
+        client = await stack.enter_async_context(connect_to_bus(settings.nats_url or settings.nats_url_of("orders"), "verify"))
         stream = client.jetstream(timeout=CONNECT_SECONDS)
         began = {name: await database_clock(connection) for name, connection in databases.items()}
         info = await _stream(stream)
-        evidence = Evidence(
+        snapshot = Snapshot(
             databases=databases,
             began=began,
             at_work_since=await _at_work_since(databases),
@@ -175,27 +168,15 @@ async def gathered(settings: Settings, note: Callable[[str], None]) -> AsyncIter
             messages=lambda: _messages(client, stream),
             note=note,
         )
-        await asyncio.gather(*(_take_snapshot(connection) for connection in databases.values()))
-        yield evidence
+        await asyncio.gather(*(_begin_snapshot(connection) for connection in databases.values()))
+        yield snapshot
 
 
 def _listening() -> list[str]:
-    return [name for name in SERVICES_WITH_A_DATABASE if any(name in keep_record(event) for event in CATALOGUE)]
+    return [name for name in SERVICES_WITH_A_DATABASE if any(name in recording_services(event) for event in CATALOGUE)]
 
 
-@contextlib.asynccontextmanager
-async def _looking_into(name: str, url: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(
-        url, timeout=CONNECT_SECONDS, server_settings={"application_name": f"{name} verify", "timezone": "UTC", "work_mem": "64MB"}
-    )
-    try:
-        await prepare_connection(connection)
-        yield connection
-    finally:
-        connection.terminate()
-
-
-async def _take_snapshot(connection: Connection) -> None:
+async def _begin_snapshot(connection: Connection) -> None:
     """It is taken by the first statement."""
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     await connection.execute("SELECT 1 FROM migrations LIMIT 1")
@@ -205,37 +186,10 @@ async def _at_work_since(databases: Mapping[str, Connection]) -> dict[str, datet
     """The services whose relay somebody runs, and since when."""
     found = {}
     for name in SERVICES_WITH_A_DATABASE:
-        since = await databases[name].fetchval(
-            """
-            SELECT min(backend_start) FROM pg_locks JOIN pg_stat_activity USING (pid)
-            WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND datname = current_database()
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND (classid::bigint << 32) + objid::bigint = $1
-            """,
-            LOCK,
-        )
+        since = await running_since(databases[name])
         if since is not None:
             found[name] = since
     return found
-
-
-@contextlib.asynccontextmanager
-async def _bus(settings: Settings) -> AsyncIterator[Client]:
-    url = settings.nats_url or settings.nats_url_of("orders")
-    client = Client()
-
-    async def nothing(_error: Exception) -> None:
-        """What goes wrong is raised to whoever asks; it need not be printed as well."""
-
-    try:
-        await client.connect(url, name="admitone verify", connect_timeout=3, allow_reconnect=False, error_cb=nothing)
-    except BUS_TROUBLE as error:
-        raise EngineTrouble("The event bus can't be reached, so what is in the stream can't be checked.") from error
-    try:
-        yield client
-    finally:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(client.close(), 1)
 
 
 async def _stream(stream: JetStreamContext) -> StreamInfo | None:
@@ -258,20 +212,12 @@ async def _messages(client: Client, stream: JetStreamContext) -> AsyncIterator[S
     info = await _stream(stream)
     if info is None or not info.state.messages:
         return
-    config = ConsumerConfig(
-        deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=30.0, filter_subject="events.>"
-    )
-    expected = 1
-    async with pulled(client, stream, config) as batches:
-        async for batch in batches:
-            for message in batch:
-                number = message.metadata.sequence
-                if number.consumer != expected:
-                    raise nats.errors.Error("something was lost on its way")
-                expected += 1
-                yield Stored(number.stream, (message.headers or {}).get("Nats-Msg-Id", ""), message.subject, message.data)
-                if not message.metadata.num_pending or number.stream >= info.state.last_seq:
-                    return
+    async with ordered(client, stream, ["events.>"]) as messages:
+        async for message in messages:
+            number = message.metadata.sequence.stream
+            yield Stored(number, (message.headers or {}).get("Nats-Msg-Id", ""), message.subject, message.data)
+            if not message.metadata.num_pending or number >= info.state.last_seq:
+                return
 
 
 def ids_in(data: Mapping[str, Any]) -> set[UUID]:

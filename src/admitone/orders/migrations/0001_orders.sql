@@ -32,6 +32,7 @@ CREATE TABLE orders (
     -- Private: a change of these alone raises no version.
     charge_id         uuid,                      -- the charge that was captured, for the record
     uncollected       boolean NOT NULL DEFAULT false,  -- the approved money could not be taken
+    holds_ticket      boolean GENERATED ALWAYS AS (status <> 'cancelled' AND NOT (status = 'refunded' AND relist)) STORED,
     CHECK ((status = 'cancelled') = (reason IS NOT NULL)),
     -- Two orders of one ticket never share a fencing token, or a late event of one could free the other.
     CONSTRAINT one_fencing_token_per_order UNIQUE (ticket_id, lock)
@@ -39,8 +40,7 @@ CREATE TABLE orders (
 
 -- The lock itself: a ticket is sold once because this index says so. An order holds its ticket until it is cancelled. A refunded order
 -- goes on holding it, unless the ticket goes on sale again.
-CREATE UNIQUE INDEX one_holding_order_per_ticket ON orders (ticket_id)
-    WHERE status <> 'cancelled' AND NOT (status = 'refunded' AND relist);
+CREATE UNIQUE INDEX one_holding_order_per_ticket ON orders (ticket_id) WHERE holds_ticket;
 CREATE INDEX orders_of_user ON orders (user_id, created_at DESC, order_id DESC);
 CREATE INDEX open_orders_of_user ON orders (user_id) WHERE status IN ('created', 'awaiting:payment');
 CREATE INDEX open_orders_by_deadline ON orders (cancel_at) WHERE status IN ('created', 'awaiting:payment');

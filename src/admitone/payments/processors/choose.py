@@ -6,22 +6,22 @@ from collections.abc import AsyncIterator
 from admitone.config import TEST_PROCESSOR, Settings, WrongSettings
 from admitone.kit.data.db import Database, connected
 from admitone.kit.data.migrations import migrate_at
-from admitone.payments.processors.protocol import Gateway
-from admitone.payments.processors.test import MIGRATIONS, TestGateway
+from admitone.payments.processors.protocol import CardProcessor
+from admitone.payments.processors.test import MIGRATIONS, TestProcessor
 from admitone.payments.processors.test.webhooks import sending_webhooks
 
 
 @contextlib.asynccontextmanager
-async def gateway_of(settings: Settings, _db: Database | None) -> AsyncIterator[Gateway]:
+async def card_processor(settings: Settings, _db: Database | None) -> AsyncIterator[CardProcessor]:
     """The processor that the settings name, for as long as the block runs."""
     if settings.stripe_secret_key is not None:
-        from admitone.payments.processors.stripe import StripeGateway  # noqa: PLC0415  (0.7 s and 30 MB: only where it is used)
+        from admitone.payments.processors.stripe import StripeProcessor  # noqa: PLC0415  (0.7 s and 30 MB: only where it is used)
 
-        gateway = StripeGateway(settings)
+        processor = StripeProcessor(settings)
         try:
-            yield gateway
+            yield processor
         finally:
-            await gateway.close()
+            await processor.close()
         return
     try:
         url = settings.database_url_of(TEST_PROCESSOR)
@@ -29,6 +29,6 @@ async def gateway_of(settings: Settings, _db: Database | None) -> AsyncIterator[
         raise WrongSettings(f"{missing} It is the card processor of test mode; with STRIPE_SECRET_KEY there is none.") from missing
     await migrate_at(url, TEST_PROCESSOR, MIGRATIONS)
     async with connected(TEST_PROCESSOR, url) as books:
-        test_gateway = await TestGateway.open(books)
-        async with sending_webhooks(test_gateway, f"{settings.services_url}/api/payments/webhook"):
-            yield test_gateway
+        test_processor = await TestProcessor.open(books)
+        async with sending_webhooks(test_processor, f"{settings.services_url}/api/payments/webhook"):
+            yield test_processor

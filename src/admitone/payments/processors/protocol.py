@@ -11,7 +11,7 @@ from admitone.payments.model import Charge
 State = Literal["needs_confirmation", "authorized", "declined", "captured", "voided", "refunded"]
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class ProcessorState(Struct, frozen=True, kw_only=True):
     """How a payment stands at the processor."""
 
     id: str
@@ -54,7 +54,7 @@ class WrongSignature(Problem):
 
 
 @runtime_checkable
-class Gateway(Protocol):
+class CardProcessor(Protocol):
     """A card processor. Every call is idempotent by the charge's own key: again means the same answer and one effect.
 
     Each call returns how the payment stands after it, and may raise OutcomeUnknown. A declined card is no error, but a standing.
@@ -63,19 +63,19 @@ class Gateway(Protocol):
     async def token(self, text: str) -> str:
         """What is kept of what the buyer sent; nothing is tried yet. Raises UnknownCard for what must not be kept."""
 
-    async def authorize(self, charge: Charge) -> Standing:
+    async def authorize(self, charge: Charge) -> ProcessorState:
         """Set the amount aside."""
 
-    async def look(self, charge: Charge) -> Standing:
+    async def look(self, charge: Charge) -> ProcessorState:
         """Nothing but look. The charge has its `stripe_id`, as for all that follow."""
 
-    async def capture(self, charge: Charge) -> Standing:
+    async def capture(self, charge: Charge) -> ProcessorState:
         """Take the whole of what was set aside. Raises Refused when that can't be any more."""
 
-    async def void(self, charge: Charge) -> Standing:
+    async def void(self, charge: Charge) -> ProcessorState:
         """Give back what was set aside, or end what still needs confirmation. Raises Refused when it was taken."""
 
-    async def refund(self, charge: Charge) -> Standing:
+    async def refund(self, charge: Charge) -> ProcessorState:
         """Give back the whole of what was taken. Raises Refused when that can't be."""
 
     def notice_of(self, body: bytes, signature: str) -> Notice | None:

@@ -10,19 +10,31 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 import stripe
-from msgspec import Struct
 from msgspec.structs import replace
 from stripe.params import PaymentIntentCaptureParams, RefundCreateParams
 
 from admitone.config import Settings
-from admitone.kit.observe.log import log
 from admitone.payments.model import Charge, UnknownToken
-from admitone.payments.processors.protocol import Notice, OutcomeUnknown, Refused, Standing, State, WrongSignature
+from admitone.payments.processors.protocol import Notice, OutcomeUnknown, ProcessorState, Refused, State, WrongSignature
+from admitone.payments.processors.stripe_answers import (
+    Event,
+    Failed,
+    Intent,
+    No,
+    OfAnotherCharge,
+    Token,
+    answer_of,
+    as_charge_id,
+    charge_id_of,
+    declined,
+    read,
+    state_of,
+    was_replayed,
+)
 
 TIMEOUT_SECONDS = 8.0
 """Of one call to Stripe: less than all of them together have in processing.py."""
@@ -30,17 +42,12 @@ KEY_IS_KNOWN_FOR = timedelta(hours=23)
 """Stripe may forget a key after 24 h, and would take the same call for a new payment from then on."""
 SEARCH_KNOWS_AFTER = timedelta(hours=2)
 """Search may be an hour behind: https://docs.stripe.com/search#data-freshness"""
-TEMPORARY = frozenset(["idempotency_key_in_use", "lock_timeout", "rate_limit"])
-"""Refusals of this moment only, whatever their HTTP status: https://docs.stripe.com/error-codes"""
 UNDER_WAY = ("pending", "requires_action")
 """What a refund is until it has succeeded or failed: https://docs.stripe.com/api/refunds/object"""
 ABOUT_PAYMENTS = ("payment_intent.", "charge.", "refund.")
 
-Answer = TypeVar("Answer")
-Object = TypeVar("Object")
 
-
-class StripeGateway:
+class StripeProcessor:
     """The processor that real money goes through, and that of Stripe's own test mode."""
 
     def __init__(self, settings: Settings) -> None:
@@ -64,20 +71,20 @@ class StripeGateway:
         if not re.fullmatch(r"ctoken_[A-Za-z0-9_]{1,100}", text):
             raise UnknownToken  # It may be anything, even a card's number: it goes nowhere.
         try:
-            token = _read(await _answer(self._stripe.confirmation_tokens.retrieve_async(text)), _Token)
-        except _No as no:
+            token = read(await answer_of(self._stripe.confirmation_tokens.retrieve_async(text)), Token)
+        except No as no:
             raise UnknownToken from no
         used = token.payment_intent is not None or token.setup_intent is not None
         if used or (token.expires_at is not None and token.expires_at <= datetime.now(UTC).timestamp()):
             raise UnknownToken
         return text
 
-    async def authorize(self, charge: Charge) -> Standing:
+    async def authorize(self, charge: Charge) -> ProcessorState:
         age = datetime.now(UTC) - charge.begun_at
         if age > KEY_IS_KNOWN_FOR:
             return await self._never_asked_again(charge, age)
         try:
-            intent = await _answer(
+            intent = await answer_of(
                 self._stripe.payment_intents.create_async(
                     {
                         "amount": charge.amount_cents,
@@ -98,66 +105,66 @@ class StripeGateway:
                     {"idempotency_key": charge.idempotency_key},
                 )
             )
-        except _Failed:
+        except Failed:
             found = await self._found(charge)
             if found is None:
                 raise
             return found
-        except _No as no:
+        except No as no:
             if no.by_the_bank:
-                return _declined(charge, no.code, no.intent_id)
+                return declined(charge, no.code, no.intent_id)
             # The first call may have used up the token and lost its answer, or was made by an older version of us.
             found = await self._found(charge)
             if no.code == "idempotency_error" and (found is None or found.amount_cents != charge.amount_cents):
                 raise Refused(no.code) from None  # That says nothing of what became of it.
-            return found or _declined(charge, no.code, no.intent_id)
-        if _replayed(intent.last_response):
+            return found or declined(charge, no.code, no.intent_id)
+        if was_replayed(intent.last_response):
             return await self.look(replace(charge, stripe_id=intent.id))  # That is how it was then.
-        return _standing(charge, _read(intent, _Intent))
+        return state_of(charge, read(intent, Intent))
 
-    async def _never_asked_again(self, charge: Charge, age: timedelta) -> Standing:
+    async def _never_asked_again(self, charge: Charge, age: timedelta) -> ProcessorState:
         found = await self._found(charge)
         if found is None and age <= KEY_IS_KNOWN_FOR + SEARCH_KNOWS_AFTER:
             raise OutcomeUnknown("it can't be asked for again safely, and Stripe's search may not know of it yet")
-        return found or _declined(charge, "never_arrived")
+        return found or declined(charge, "never_arrived")
 
-    async def look(self, charge: Charge) -> Standing:
+    async def look(self, charge: Charge) -> ProcessorState:
         try:
-            intent = await _answer(self._stripe.payment_intents.retrieve_async(_id(charge), {"expand": ["latest_charge"]}))
-            standing = _standing(charge, _read(intent, _Intent))
+            intent = await answer_of(self._stripe.payment_intents.retrieve_async(charge_id_of(charge), {"expand": ["latest_charge"]}))
+            standing = state_of(charge, read(intent, Intent))
             if standing.state != "refunded":
                 return standing
-            refunds = await _answer(self._stripe.refunds.list_async({"payment_intent": intent.id, "limit": 100}))
-        except _No as no:
+            refunds = await answer_of(self._stripe.refunds.list_async({"payment_intent": intent.id, "limit": 100}))
+        except No as no:
             raise Refused(no.code) from None
         if any(refund.status in UNDER_WAY for refund in refunds.data):
             return replace(standing, state="captured")  # It may still fail.
         return replace(standing, refund_id=next((refund.id for refund in refunds.data if refund.status == "succeeded"), None))
 
-    async def capture(self, charge: Charge) -> Standing:
+    async def capture(self, charge: Charge) -> ProcessorState:
         async def take(key: str) -> None:
             amount: PaymentIntentCaptureParams = {"amount_to_capture": charge.amount_cents}
-            await _answer(self._stripe.payment_intents.capture_async(_id(charge), amount, {"idempotency_key": key}))
+            await answer_of(self._stripe.payment_intents.capture_async(charge_id_of(charge), amount, {"idempotency_key": key}))
 
         return await self._bring_to(charge, "capture", take, "captured", "refunded")
 
-    async def void(self, charge: Charge) -> Standing:
+    async def void(self, charge: Charge) -> ProcessorState:
         async def cancel(key: str) -> None:
-            await _answer(self._stripe.payment_intents.cancel_async(_id(charge), {}, {"idempotency_key": key}))
+            await answer_of(self._stripe.payment_intents.cancel_async(charge_id_of(charge), {}, {"idempotency_key": key}))
 
         return await self._bring_to(charge, "void", cancel, "voided", "declined")
 
-    async def refund(self, charge: Charge) -> Standing:
+    async def refund(self, charge: Charge) -> ProcessorState:
         """Of what was not taken, nothing is given back: what Stripe would do then, its documentation does not say, so we don't ask."""
         standing = await self.look(charge)
         if standing.state not in ("captured", "refunded"):
             raise Refused("not_captured")
 
         async def give_back(key: str) -> None:
-            whole: RefundCreateParams = {"payment_intent": _id(charge), "amount": charge.amount_cents}
-            refund = await _answer(self._stripe.refunds.create_async(whole, {"idempotency_key": key}))
+            whole: RefundCreateParams = {"payment_intent": charge_id_of(charge), "amount": charge.amount_cents}
+            refund = await answer_of(self._stripe.refunds.create_async(whole, {"idempotency_key": key}))
             if refund.status == "pending":  # Maybe that was so when the answer was stored.
-                refund = await _answer(self._stripe.refunds.retrieve_async(refund.id))
+                refund = await answer_of(self._stripe.refunds.retrieve_async(refund.id))
             if refund.status in UNDER_WAY:
                 raise OutcomeUnknown("the refund is under way")
             if refund.status != "succeeded":
@@ -170,19 +177,19 @@ class StripeGateway:
                 raise OutcomeUnknown("the refund is under way") from None
             raise
 
-    async def _bring_to(self, charge: Charge, name: str, ask: Callable[[str], Awaitable[None]], *wanted: State) -> Standing:
+    async def _bring_to(self, charge: Charge, name: str, ask: Callable[[str], Awaitable[None]], *wanted: State) -> ProcessorState:
         """Have one thing done to the payment, once. Raises Refused or OutcomeUnknown when it does not come to stand as wanted.
 
         An answer that Stripe had stored says what happened then. When that was not what we want, we ask once more with a fresh key:
         unlike a new payment, none of these can happen twice to the same one.
         """
         key = f"{charge.idempotency_key}:{name}"
-        trouble: _Failed | _No | None = None
+        trouble: Failed | No | None = None
         for fresh_or_not in (key, f"{key}:{uuid4()}"):
             try:
                 await ask(fresh_or_not)
                 trouble = None
-            except (_Failed, _No) as error:
+            except (Failed, No) as error:
                 trouble = error
             standing = await self.look(charge)
             if standing.state in wanted and (name == "void" or standing.amount_cents == charge.amount_cents):
@@ -192,24 +199,24 @@ class StripeGateway:
             if not trouble.replayed:
                 break
         assert trouble is not None
-        raise trouble if isinstance(trouble, _Failed) else Refused(trouble.code)
+        raise trouble if isinstance(trouble, Failed) else Refused(trouble.code)
 
-    async def _found(self, charge: Charge) -> Standing | None:
+    async def _found(self, charge: Charge) -> ProcessorState | None:
         """The charge's payment, whose id we don't have. The token knows at once what it was used for; search knows after a while."""
-        with contextlib.suppress(_No):  # They are not kept for ever.
-            token = _read(await _answer(self._stripe.confirmation_tokens.retrieve_async(charge.payment_token)), _Token)
+        with contextlib.suppress(No):  # They are not kept for ever.
+            token = read(await answer_of(self._stripe.confirmation_tokens.retrieve_async(charge.payment_token)), Token)
             if token.payment_intent is not None:
                 return await self._if_it_is_of(charge, token.payment_intent)
         try:
-            hits = await _answer(self._stripe.payment_intents.search_async({"query": f"metadata['charge_id']:'{charge.charge_id}'"}))
-        except _No as no:
+            hits = await answer_of(self._stripe.payment_intents.search_async({"query": f"metadata['charge_id']:'{charge.charge_id}'"}))
+        except No as no:
             raise OutcomeUnknown(f"Stripe's search refuses: {no.code}") from None
         return await self._if_it_is_of(charge, hits.data[0].id) if hits.data else None
 
-    async def _if_it_is_of(self, charge: Charge, stripe_id: str) -> Standing | None:
+    async def _if_it_is_of(self, charge: Charge, stripe_id: str) -> ProcessorState | None:
         try:
             return await self.look(replace(charge, stripe_id=stripe_id))
-        except _OfAnotherCharge:
+        except OfAnotherCharge:
             return None
 
     def notice_of(self, body: bytes, signature: str) -> Notice | None:
@@ -218,7 +225,7 @@ class StripeGateway:
         except (stripe.SignatureVerificationError, UnicodeDecodeError, TypeError):  # The SDK compares text, and only ASCII.
             raise WrongSignature from None
         try:
-            event = msgspec.json.decode(body, type=_Event)
+            event = msgspec.json.decode(body, type=Event)
         except (msgspec.MsgspecError, RecursionError):
             return None  # Signed, and nothing that we could know how to read.
         if not event.type.startswith(ABOUT_PAYMENTS):
@@ -227,201 +234,7 @@ class StripeGateway:
         stripe_id = about.id if about.object == "payment_intent" else about.payment_intent
         if stripe_id is None or not re.fullmatch(r"pi_[A-Za-z0-9_]{1,250}", stripe_id):
             return None
-        return Notice(stripe_id=stripe_id, charge_id=_uuid((about.metadata or {}).get("charge_id", "")))
+        return Notice(stripe_id=stripe_id, charge_id=as_charge_id((about.metadata or {}).get("charge_id", "")))
 
 
 # What we read of Stripe's objects; the rest may be as it likes.
-
-
-class _Token(Struct):
-    expires_at: int | None = None
-    payment_intent: str | None = None
-    setup_intent: str | None = None
-
-
-class _LatestCharge(Struct):
-    refunded: bool
-
-
-class _Id(Struct):
-    id: str
-
-
-class _Error(Struct):
-    code: str | None = None
-    decline_code: str | None = None
-    param: str | None = None
-    payment_intent: _Id | None = None
-
-
-class _ErrorAnswer(Struct):
-    error: _Error
-
-
-class _Address(Struct):
-    url: str | None = None
-
-
-class _NextAction(Struct):
-    redirect_to_url: _Address | None = None
-
-
-class _Intent(Struct):
-    id: str
-    status: str
-    amount: int
-    amount_received: int
-    currency: str
-    metadata: dict[str, str]
-    latest_charge: _LatestCharge | str | None = None
-    next_action: _NextAction | None = None
-    last_payment_error: _Error | None = None
-
-
-class _About(Struct):
-    id: str | None = None
-    object: str = ""
-    payment_intent: str | None = None
-    metadata: dict[str, str] | None = None
-
-
-class _Data(Struct):
-    object: _About
-
-
-class _Event(Struct):
-    type: str
-    data: _Data
-
-
-def _read(answer: stripe.StripeObject, kind: type[Object]) -> Object:
-    try:
-        return msgspec.convert(answer.to_dict(), kind)
-    except msgspec.ValidationError as error:
-        raise OutcomeUnknown(f"Stripe's answer can't be read: {error}") from None
-
-
-def _id(charge: Charge) -> str:
-    if charge.stripe_id is None:
-        raise Refused("unknown_payment")
-    return charge.stripe_id
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _replayed(response: stripe.StripeResponse | None) -> bool:
-    return response is not None and response.headers.get("idempotent-replayed") == "true"
-
-
-def _standing(charge: Charge, intent: _Intent) -> Standing:
-    """https://docs.stripe.com/payments/paymentintents/lifecycle"""
-    if intent.metadata.get("charge_id") != str(charge.charge_id):
-        raise _OfAnotherCharge("that payment belongs to another charge")
-    state: State
-    code = redirect_url = None
-    match intent:
-        case _Intent(status="requires_capture"):
-            state = "authorized"
-        case _Intent(status="requires_action", next_action=action):
-            state = "needs_confirmation"
-            redirect_url = action.redirect_to_url.url if action is not None and action.redirect_to_url is not None else None
-        case _Intent(status="requires_payment_method", last_payment_error=error):
-            state = "declined"
-            code = _code(error or _Error())
-        case _Intent(status="succeeded", latest_charge=_LatestCharge(refunded=True)):
-            state = "refunded"
-        case _Intent(status="succeeded"):
-            state = "captured"
-        case _Intent(status="canceled"):
-            state = "voided"
-        case _:
-            raise OutcomeUnknown(f"the payment is {intent.status}")
-    return Standing(
-        id=intent.id,
-        state=state,
-        amount_cents=intent.amount_received or intent.amount,
-        currency=intent.currency.upper(),
-        code=code,
-        redirect_url=redirect_url,
-    )
-
-
-def _declined(charge: Charge, code: str, stripe_id: str | None = None) -> Standing:
-    return Standing(
-        id=stripe_id or f"none:{charge.charge_id}",
-        state="declined",
-        amount_cents=charge.amount_cents,
-        currency=charge.currency,
-        code=code,
-    )
-
-
-def _code(error: _Error) -> str:
-    """Why, as closely as the bank says; https://docs.stripe.com/declines/codes has a word for its not saying."""
-    said = error.decline_code if error.decline_code != "generic_decline" else None
-    return said or error.code or "declined"
-
-
-class _OfAnotherCharge(OutcomeUnknown):
-    """Nothing follows from it for ours."""
-
-
-class _Failed(OutcomeUnknown):
-    """Stripe failed: it may have happened or not, and this may be the stored answer to an earlier call."""
-
-    def __init__(self, status: int, replayed: bool) -> None:
-        super().__init__(f"Stripe answered {status}")
-        self.replayed = replayed
-
-
-class _No(Exception):
-    """Stripe says no. `code` says why, and `intent_id` of which payment, where there is one already."""
-
-    def __init__(self, code: str, *, replayed: bool, by_the_bank: bool = False, intent_id: str | None = None) -> None:
-        super().__init__(code)
-        self.code = code
-        self.replayed = replayed
-        self.by_the_bank = by_the_bank
-        self.intent_id = intent_id
-
-
-async def _answer(call: Awaitable[Answer]) -> Answer:
-    """What Stripe answers. Raises _No, _Failed or OutcomeUnknown, never with Stripe's own words: they may repeat a key."""
-    try:
-        return await call
-    except stripe.StripeError as error:
-        raise _meaning(error) from None
-
-
-def _meaning(error: stripe.StripeError) -> Exception:
-    """https://docs.stripe.com/error-low-level"""
-    status, said = error.http_status, _said(error)
-    intent_id = said.payment_intent.id if said.payment_intent is not None else None
-    replayed = (error.headers or {}).get("idempotent-replayed") == "true"
-    if status is None:
-        return OutcomeUnknown("no answer from Stripe")
-    if status >= 500:
-        return _Failed(status, replayed)
-    if said.code in TEMPORARY:
-        return OutcomeUnknown(f"Stripe answered {status} ({said.code})")
-    if isinstance(error, stripe.IdempotencyError):
-        return _No("idempotency_error", replayed=replayed)
-    if isinstance(error, stripe.CardError):
-        return _No(_code(said), replayed=replayed, by_the_bank=True, intent_id=intent_id)
-    if isinstance(error, stripe.InvalidRequestError):
-        log.warning("Stripe refuses a call", status=status, code=said.code, param=said.param, request=error.request_id)
-        return _No(said.code or "invalid_request", replayed=replayed, intent_id=intent_id)
-    hint = ": is STRIPE_SECRET_KEY right?" if status in (401, 403) else ""
-    return OutcomeUnknown(f"Stripe answered {status}{hint}")
-
-
-def _said(error: stripe.StripeError) -> _Error:
-    try:
-        return msgspec.convert(error.json_body, _ErrorAnswer).error
-    except msgspec.ValidationError:
-        return _Error()

@@ -10,8 +10,8 @@ from admitone.kit.http.app import AnyRequest
 from admitone.kit.http.documented import HTML, documented
 from admitone.kit.http.problem import NotFound
 from admitone.payments.model import ChargeNotFound
-from admitone.payments.processors.protocol import Gateway
-from admitone.payments.processors.test import NEEDS_CONFIRMATION, TestGateway
+from admitone.payments.processors.protocol import CardProcessor
+from admitone.payments.processors.test.processor import NEEDS_CONFIRMATION, TestProcessor
 
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}
 PAGE = """<!doctype html>
@@ -27,9 +27,9 @@ PAGE = """<!doctype html>
 
 @documented(answers={200: HTML, 303: None}, refuses=(ChargeNotFound, NotFound))
 @get("/test-bank/{intent_id:str}")
-async def ask_buyer(request: AnyRequest, intent_id: str, gateway: Gateway) -> Response[str]:
+async def ask_buyer(request: AnyRequest, intent_id: str, processor: CardProcessor) -> Response[str]:
     """The page of the buyer's bank, in test mode."""
-    intent = await _bank(gateway).intent(intent_id)
+    intent = await _bank(processor).intent(intent_id)
     if intent.status != NEEDS_CONFIRMATION:
         return _back(intent.charge_id.hex)
     page = PAGE.format(amount=f"{major(intent.amount_cents):.2f}", currency=intent.currency, here=escape(request.url.path, quote=True))
@@ -38,9 +38,9 @@ async def ask_buyer(request: AnyRequest, intent_id: str, gateway: Gateway) -> Re
 
 @documented(answers={303: None}, refuses=(ChargeNotFound, NotFound))
 @post(["/test-bank/{intent_id:str}/approval", "/test-bank/{intent_id:str}/refusal"])
-async def answer(request: AnyRequest, intent_id: str, gateway: Gateway) -> Response[Any]:
+async def answer(request: AnyRequest, intent_id: str, processor: CardProcessor) -> Response[Any]:
     """What the buyer answers there."""
-    intent = await _bank(gateway).confirm(intent_id, approve=request.url.path.endswith("/approval"))
+    intent = await _bank(processor).confirm(intent_id, approve=request.url.path.endswith("/approval"))
     return _back(intent.charge_id.hex)
 
 
@@ -48,10 +48,10 @@ def _back(charge_id: str) -> Response[Any]:
     return Response("", status_code=303, headers={"Location": f"/api/payments/{charge_id}/return"}, media_type="text/plain")
 
 
-def _bank(gateway: Gateway) -> TestGateway:
-    if not isinstance(gateway, TestGateway):
+def _bank(processor: CardProcessor) -> TestProcessor:
+    if not isinstance(processor, TestProcessor):
         raise NotFound
-    return gateway
+    return processor
 
 
 ROUTES = (ask_buyer, answer)

@@ -12,12 +12,12 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from admitone.kit.data.db import TRANSIENT, Database, Tx, happened
+from admitone.kit.data.db import TRANSIENT, Database, Tx, wait_for_signal
 from admitone.kit.observe.log import log
 from admitone.payments.processors.test import faults
 
 if TYPE_CHECKING:
-    from admitone.payments.processors.test import TestGateway
+    from admitone.payments.processors.test.processor import TestProcessor
 
 TYPES = {
     "needs_confirmation": "payment_intent.requires_action",
@@ -28,7 +28,7 @@ TYPES = {
     "refunded": "charge.refunded",
 }
 """What Stripe calls them: https://docs.stripe.com/api/events/types"""
-MOST_TRIES = 10
+MAX_TRIES = 10
 LEASE = timedelta(seconds=10)
 """How long one process has for sending, before another takes over."""
 
@@ -57,24 +57,24 @@ async def queue(tx: Tx, intent_id: str, charge_id: UUID, status: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def sending_webhooks(gateway: "TestGateway", address: str) -> AsyncIterator[None]:
+async def sending_webhooks(processor: "TestProcessor", address: str) -> AsyncIterator[None]:
     """For as long as the block runs, what is queued is sent there."""
     async with httpx.AsyncClient(timeout=5, trust_env=False) as client, asyncio.TaskGroup() as loops:
-        sending = loops.create_task(_send_for_ever(gateway, client, address))
+        sending = loops.create_task(_send_for_ever(processor, client, address))
         try:
             yield
         finally:
             sending.cancel()
 
 
-async def _send_for_ever(gateway: "TestGateway", client: httpx.AsyncClient, address: str) -> None:
+async def _send_for_ever(processor: "TestProcessor", client: httpx.AsyncClient, address: str) -> None:
     while True:
-        committed = gateway.books.committed.next()
+        committed = processor.books.committed.next()
         try:
-            await asyncio.gather(*(_send(gateway, client, address, webhook) for webhook in await _take(gateway.books)))
+            await asyncio.gather(*(_send(processor, client, address, webhook) for webhook in await _take(processor.books)))
         except TRANSIENT as error:
             log.debug("the test processor's messages are sent as soon as its books are back", error=repr(error))
-        await happened(committed, 1.0)
+        await wait_for_signal(committed, 1.0)
 
 
 async def _take(books: Database) -> list[Webhook]:
@@ -89,18 +89,18 @@ async def _take(books: Database) -> list[Webhook]:
             """,
             tx.now,
             LEASE,
-            MOST_TRIES,
+            MAX_TRIES,
         )
 
 
-async def _send(gateway: "TestGateway", client: httpx.AsyncClient, address: str, webhook: Webhook) -> None:
+async def _send(processor: "TestProcessor", client: httpx.AsyncClient, address: str, webhook: Webhook) -> None:
     """One that is lost on the way was sent, as far as we know."""
-    fault = await faults.draw(gateway.books, "webhook")
+    fault = await faults.draw(processor.books, "webhook")
     taken = fault == "lose"
     body = webhook.body()
     for _ in range({"lose": 0, "repeat": 2}.get(fault or "", 1)):
-        headers = {"Stripe-Signature": gateway.signature(body, int(time.time())), "Content-Type": "application/json"}
+        headers = {"Stripe-Signature": processor.signature(body, int(time.time())), "Content-Type": "application/json"}
         with contextlib.suppress(httpx.HTTPError):
             taken = (await client.post(address, content=body, headers=headers)).is_success
     if taken:
-        await gateway.books.pool.execute("UPDATE webhooks SET send_at = NULL WHERE webhook_id = $1", webhook.webhook_id)
+        await processor.books.pool.execute("UPDATE webhooks SET send_at = NULL WHERE webhook_id = $1", webhook.webhook_id)

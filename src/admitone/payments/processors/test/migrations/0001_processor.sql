@@ -1,4 +1,4 @@
--- What a card processor knows of payments. Nobody but TestGateway reads or writes here, and a checker that compares.
+-- What a card processor knows of payments. Nobody but TestProcessor reads or writes here, and a checker that compares.
 CREATE TABLE intents (
     id               text PRIMARY KEY,
     idempotency_key  text NOT NULL UNIQUE,

@@ -1,9 +1,9 @@
-"""How orders stands, besides what is to be seen of every service."""
+"""The gauges of orders, besides those of every service."""
 
 from datetime import timedelta
 
 from admitone.kit.data.db import Tx
-from admitone.kit.observe.gauges import Figure
+from admitone.kit.observe.gauges import Gauge
 from admitone.orders import repository
 
 OVERDUE_AFTER = timedelta(seconds=65)
@@ -11,7 +11,7 @@ OVERDUE_AFTER = timedelta(seconds=65)
 
 
 async def _overdue(tx: Tx) -> float:
-    return float(await repository.open_since(tx, tx.now - OVERDUE_AFTER))
+    return float(await repository.count_overdue(tx, tx.now - OVERDUE_AFTER))
 
 
-FIGURES = (Figure("overdue_orders", "Orders that are open still, more than 65 s after they should have ended.", _overdue),)
+GAUGES = (Gauge("overdue_orders", "Orders that are open still, more than 65 s after they should have ended.", _overdue),)
