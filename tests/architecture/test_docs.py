@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from admitone.apidocs import markdown as flow
 from admitone.cli import main
+from admitone.config import DATABASES, load
 
 ROOT = Path(__file__).parents[2]
 MADE = flow.documents(ROOT / "docs")
@@ -61,11 +63,20 @@ def test_the_map_is_printed() -> None:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    read = re.findall(r'read\(\s*"([A-Z_]+)"', (ROOT / "src" / "admitone" / "config.py").read_text())
-    assert len(read) >= 18
-    readme = (ROOT / "README.md").read_text()
-    for name in read:
-        assert f"`{name}`" in readme, f"the README's table of settings does not name {name}"
+    names: set[str] = set()
+
+    class Recording(dict[str, str]):
+        def get(self, name: str, default: object = None) -> Any:
+            names.add(name)
+            return default
+
+    load(Recording())
+    services = "|".join(service.upper() for service in (*DATABASES, "web"))
+    names = {re.sub(rf"^ADMITONE_({services})_(DATABASE_URL|NATS_URL|URL)$", r"ADMITONE_<SERVICE>_\2", name) for name in names}
+    assert len(names) >= 20
+    settings = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
+    missing = sorted(name for name in names if f"`{name}`" not in settings)
+    assert not missing, f"add to the settings in README.md: {', '.join(missing)}"
 
 
 def test_no_test_has_a_name_longer_than_80_characters() -> None:
@@ -93,3 +104,31 @@ def test_the_index_that_the_readme_calls_the_lock_is_in_the_schema() -> None:
     (index,) = set(re.findall(r"the index `(\w+)` is the lock", readme))
     schema = (ROOT / "src" / "admitone" / "orders" / "migrations" / "0001_orders.sql").read_text()
     assert f"CREATE UNIQUE INDEX {index} ON orders (ticket_id)" in schema
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "services").glob("*.md")), ids=lambda page: page.stem)
+def test_where_a_page_says_to_start_reading_is_there(page: Path) -> None:
+    start = re.search(r"^(?:.*Start reading at|The smallest service).*(?:\n.+)*", page.read_text(), re.MULTILINE)
+    assert start, f"say in {page.name} where to start reading"
+    _must_be_there(start[0].partition("Start reading at")[2] or start[0], ROOT / "src" / "admitone" / page.stem, page.name)
+
+
+def test_where_the_readme_says_to_start_reading_is_there() -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## Finding your way\n")[2].partition("\n## ")[0]
+    _must_be_there(section.partition("To follow")[2].partition("\n\n")[0], ROOT / "src" / "admitone", "README.md")
+    tree = section.split("```")[1].partition("src/admitone/")[2]
+    for name in re.findall(r"\b\w+(?:\.py|/)", tree):
+        assert any((ROOT / "src" / "admitone").rglob(name.rstrip("/"))), f"README.md names {name}, which is not there"
+
+
+def _must_be_there(text: str, folder: Path, page: str) -> None:
+    """Every `path`, `path: name`, and `name` after a path: the file is in the folder, and the name is defined in the file."""
+    file = folder
+    for path, name in re.findall(r"`(?:([\w/]+\.\w+)(?:: )?)?(\w*)`", text):
+        if path:
+            file = ROOT / path if path.startswith("src/") else folder / path
+        assert file.is_file(), f"{page} names {path or name}, which is not in {folder.relative_to(ROOT)}"
+        if not name:
+            continue
+        defined = rf"^{name}\b.*=|\b(def|class|TABLE|INDEX|CONSTRAINT) {name}\b"
+        assert re.search(defined, file.read_text(), re.MULTILINE), f"{page} names {name}, which {file.relative_to(ROOT)} does not define"

@@ -21,7 +21,7 @@ from admitone.services import SERVICES
 States = dict[tuple[str, str | None], str]
 
 
-async def test_a_healthy_house_is_all_ok(house: House) -> None:
+async def test_a_healthy_marketplace_is_all_ok(house: House) -> None:
     await house.at_rest()
     seen = house.admitone("doctor")
     assert (seen.returncode, seen.stderr) == (0, ""), seen.stdout

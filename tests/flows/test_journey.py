@@ -145,7 +145,7 @@ async def not_heard(house: House, order: Json, event: str, service: str) -> Asyn
         await house.rows(service, "DELETE FROM dropped WHERE event_id = $1", event_id)
 
 
-async def test_who_has_not_heard_an_event_and_who_has_parked_or_dropped_it_is_said(house: House, sale: Sale) -> None:
+async def test_services_that_missed_parked_or_dropped_an_event_are_listed(house: House, sale: Sale) -> None:
     order = sale.order
     async with not_heard(house, order, "OrderCompleted", "expiration") as event_id:
         story = await told(house, order["id"])

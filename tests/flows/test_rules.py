@@ -74,7 +74,7 @@ async def test_an_order_that_nobody_pays_for_is_over_when_its_time_is(together: 
         await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
 
 
-async def test_a_ring_by_a_clock_that_is_ahead_is_heard_again_when_its_time_has_come(together: Together) -> None:
+async def test_an_expiration_from_a_fast_clock_is_retried_when_its_time_has_come(together: Together) -> None:
     async with together(tickets.service, orders.service, expiration.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play()

@@ -61,7 +61,7 @@ async def consumers(here: Exchange) -> list[str]:
     return [info.name for info in await here.bus.stream.consumers_info(STREAM)]
 
 
-async def test_each_process_hears_all_from_now_on_in_order_and_leaves_nothing_behind(here: Exchange) -> None:
+async def test_each_process_receives_all_new_events_in_order_and_leaves_no_consumer(here: Exchange) -> None:
     await here.sends(ticket_created(title="before"))
     async with listening(here) as one, listening(here) as other:
         titles = [f"ticket {number}" for number in range(150)]

@@ -44,7 +44,7 @@ async def test_a_table_that_is_not_there_costs_no_other_gauge(engines: Engines) 
     assert (found["database_up"], found["outbox_unpublished_events"], found["overdue_orders"]) == (1, 0, 0)
 
 
-async def test_asked_again_at_once_the_same_is_said() -> None:
+async def test_gauges_that_are_read_at_once_are_computed_once() -> None:
     asked = 0
 
     async def source() -> GaugeValues:

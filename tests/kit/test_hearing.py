@@ -74,7 +74,7 @@ async def done(here: Exchange, handled: int, parked: int = 0) -> None:
     await eventually(settled)
 
 
-async def test_a_backlog_is_heard_in_order(here: Exchange) -> None:
+async def test_a_backlog_is_consumed_in_order(here: Exchange) -> None:
     listener = Listener()
     titles = [f"ticket {number}" for number in range(150)]
     for title in titles:
@@ -216,7 +216,7 @@ async def test_fields_of_tomorrow_are_no_trouble(here: Exchange) -> None:
     assert listener.heard == ["tomorrow"]
 
 
-async def test_what_a_handler_says_goes_back_to_the_event_and_its_request(here: Exchange) -> None:
+async def test_events_of_a_handler_carry_the_causing_event_and_the_request_id(here: Exchange) -> None:
     async with here.own.db.transaction() as tx:
         await commands.copy_ticket(tx, ticket_created())
         order = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)

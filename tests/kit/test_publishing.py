@@ -40,7 +40,7 @@ async def repairs(here: Exchange) -> int:
         return await repair(connection, here.bus.stream, "orders")
 
 
-async def test_what_was_said_is_published_once_in_order_and_marked(here: Exchange) -> None:
+async def test_outbox_rows_are_published_once_in_order_and_marked(here: Exchange) -> None:
     said = await here.emits(*orders(5))
     async with here.at_work(here.relay()):
         await here.published()

@@ -29,7 +29,7 @@ async def own(engines: Engines) -> AsyncIterator[OwnDatabase]:
         yield own
 
 
-async def test_what_is_said_is_in_the_outbox_after_the_commit(own: OwnDatabase) -> None:
+async def test_an_emitted_event_is_in_the_outbox_after_the_commit(own: OwnDatabase) -> None:
     request, cause = uuid4(), uuid4()
     event = order_created(order_id=uuid4())
     token = causation_id.set(cause)
@@ -45,7 +45,7 @@ async def test_what_is_said_is_in_the_outbox_after_the_commit(own: OwnDatabase) 
     assert emitted.is_set()
 
 
-async def test_a_rolled_back_transaction_has_said_nothing(own: OwnDatabase) -> None:
+async def test_a_rolled_back_transaction_publishes_nothing(own: OwnDatabase) -> None:
     event = order_created(order_id=uuid4())
     emitted, committed = own.db.emitted.next(), own.db.committed.next()
     with contextlib.suppress(Crash):
@@ -65,7 +65,7 @@ async def test_a_service_may_not_say_what_another_owns(own: OwnDatabase, foreign
     assert await own.rows("SELECT 1 FROM outbox WHERE event = $1", type(foreign).__name__) == []
 
 
-async def test_an_event_that_nobody_has_entered_in_the_catalogue_may_not_be_said(own: OwnDatabase) -> None:
+async def test_an_event_missing_in_the_catalogue_cannot_be_published(own: OwnDatabase) -> None:
     class Surprise(Event, frozen=True):
         """Nobody owns this."""
 

@@ -34,7 +34,7 @@ async def test_an_order_may_be_paid_once_the_ticket_names_it(rehearse: Rehearse)
         assert await status(it, order_id) == ("awaiting:payment", 2)
 
 
-async def test_a_confirmation_that_comes_twice_is_said_once(rehearse: Rehearse) -> None:
+async def test_a_confirmation_that_comes_twice_is_published_once(rehearse: Rehearse) -> None:
     async with rehearse(orders.service) as it:
         order_id = await bought(it)
         await it.hears(ticket_updated(order_id=order_id), ticket_updated(order_id=order_id))
@@ -97,7 +97,7 @@ async def test_a_refusal_of_an_order_that_has_ended_changes_nothing(rehearse: Re
         assert (await it.rows("SELECT reason FROM orders")) == [{"reason": "expired"}]
 
 
-async def test_a_confirmation_may_be_the_first_that_is_heard_of_a_ticket(rehearse: Rehearse) -> None:
+async def test_a_confirmation_may_be_the_first_event_of_a_ticket(rehearse: Rehearse) -> None:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_updated(version=7, title="Balcony"))
         order = await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)

@@ -219,7 +219,7 @@ async def test_the_same_failed_attempt_three_times_ends_nothing(scene: Scene) ->
     assert await scene.is_now() == AWAITING
 
 
-async def test_the_third_attempt_counts_even_when_it_is_heard_of_first(scene: Scene) -> None:
+async def test_the_third_failed_payment_counts_even_when_it_arrives_first(scene: Scene) -> None:
     await scene.it.hears(payment_failed(3, order_id=scene.order_id), payment_failed(1, order_id=scene.order_id))
     assert await scene.is_now() == ("cancelled", "payment_failed", 3)
 

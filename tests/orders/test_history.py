@@ -110,13 +110,13 @@ async def test_an_approval_that_lost_the_race_is_told_after_the_end(scene: Scene
     assert told[-1].at == CANCEL_AT
 
 
-async def test_what_is_heard_of_an_unknown_order_is_in_no_history(scene: Scene) -> None:
+async def test_payment_events_of_an_unknown_order_are_in_no_history(scene: Scene) -> None:
     await scene.it.hears(payment_failed(1), payment_created(), payment_uncollected())
     assert await scene.it.rows("SELECT * FROM payment_events") == []
     assert await scene.tells() == [CLICKED, LOCKED]
 
 
-async def test_what_is_told_changes_no_version_and_says_nothing(scene: Scene) -> None:
+async def test_payment_events_change_no_version_and_publish_nothing(scene: Scene) -> None:
     await scene.it.said()
     ordered = {"order_id": scene.order_id}
     await scene.it.hears(payment_failed(1, **ordered), payment_created(**ordered), payment_uncollected(**ordered))

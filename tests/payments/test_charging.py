@@ -86,7 +86,7 @@ async def test_an_order_that_became_payable_while_it_was_refused_is_worth_anothe
         assert type(why_not) is NotPayableYet
 
 
-async def test_an_order_may_be_paid_though_only_its_reservation_was_heard_of(rehearse: Rehearse) -> None:
+async def test_an_order_can_be_paid_after_its_reservation_alone_has_arrived(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved(), order_created())
         assert (await begins(it)).attempt == 1
@@ -175,7 +175,7 @@ async def test_a_declined_card_may_be_tried_again_but_not_a_fourth_time(rehearse
         assert len({row["idempotency_key"] for row in await it.rows("SELECT idempotency_key FROM charges")}) == 3
 
 
-async def test_an_approval_is_said_once(rehearse: Rehearse) -> None:
+async def test_an_approval_is_published_once(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)
@@ -184,7 +184,7 @@ async def test_an_approval_is_said_once(rehearse: Rehearse) -> None:
         assert await it.said() == [payment_authorized(charge_id=charge.charge_id)]
 
 
-async def test_a_capture_is_said_once_and_only_for_a_complete_order(rehearse: Rehearse) -> None:
+async def test_a_capture_is_published_once_and_only_for_a_complete_order(rehearse: Rehearse) -> None:
     async with rehearse(payments.service) as it:
         await it.hears(order_reserved())
         charge = await begins(it)

@@ -64,7 +64,7 @@ async def test_a_webhook_that_is_there_before_the_answer_tells_us_all_the_same(s
     assert await scene.said() == ["PaymentAuthorized"]
 
 
-async def test_what_a_webhook_says_is_not_believed(scene: Scene, endpoint: Endpoint) -> None:
+async def test_the_content_of_a_webhook_is_not_trusted(scene: Scene, endpoint: Endpoint) -> None:
     order = order_reserved()
     await scene.hears(order)
     charge = await scene.authorizes(order.order_id)

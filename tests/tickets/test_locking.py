@@ -75,13 +75,13 @@ async def test_an_ordered_ticket_is_locked_and_names_its_order(scene: Scene) -> 
     assert (event.order_id, event.version) == (A, 2)
 
 
-async def test_an_order_heard_of_twice_locks_once(scene: Scene) -> None:
+async def test_an_order_created_that_arrives_twice_locks_once(scene: Scene) -> None:
     await scene.hears(scene.created[A], scene.created[A])
     assert await scene.answers() == [("updated", A)]
     assert (await scene.ticket())["version"] == 2
 
 
-async def test_more_time_for_the_buyer_locks_the_ticket_longer_and_that_is_said_once(scene: Scene) -> None:
+async def test_an_extension_locks_the_ticket_longer_and_is_published_once(scene: Scene) -> None:
     await scene.hears(scene.created[A])
     await scene.it.said()
     for _ in range(2):

@@ -62,7 +62,7 @@ async def test_the_schema_itself_refuses_impossible_tickets(rehearse: Rehearse, 
             await it.does(commands.list_ticket, ANN, title, price, "USD", it.now)
 
 
-async def test_an_edit_is_said_with_the_next_version(rehearse: Rehearse) -> None:
+async def test_an_edit_is_published_with_the_next_version(rehearse: Rehearse) -> None:
     async with rehearse(tickets.service) as it:
         ticket_id = await listed(it)
         ticket = await edits(it, ticket_id)

@@ -127,7 +127,7 @@ async def says(browser: Browser, path: str, words: str) -> bool:
     return words in browser.text
 
 
-async def test_a_page_is_told_what_happened_between_its_making_and_its_listening(house: House) -> None:
+async def test_a_page_receives_changes_made_between_its_rendering_and_its_stream(house: House) -> None:
     async with ann_bob_and_a_stranger(house) as (ann, bob, stranger):
         ticket = await listed(ann, "Live, row E")
         async with watching(stranger, ticket) as it:
@@ -246,7 +246,7 @@ async def test_a_page_that_was_made_before_anything_was_known_asks_as_soon_as_it
         assert b"event: again" in await anext(reader)
 
 
-def test_of_an_order_nobody_hears_but_its_buyer() -> None:
+def test_changes_of_an_order_are_pushed_to_its_buyer_only() -> None:
     lately = live()
     lately.record(uuid4(), order_created())
     lately.record(uuid4(), payment_created())

@@ -418,7 +418,7 @@ async def test_stripes_script_is_of_the_release_that_our_sdk_speaks() -> None:
     assert f"https://js.stripe.com/{_ApiVersion.CURRENT_MAJOR}/stripe.js" == STRIPE_JS
 
 
-async def test_an_order_of_an_older_house_is_read_all_the_same() -> None:
+async def test_an_order_from_an_older_version_can_be_read() -> None:
     house = House("complete")
     del house.order["uncollected"]
     assert "your payment is being confirmed" in await house.page()

@@ -211,7 +211,7 @@ async def test_an_event_that_was_parked_and_is_replayed_ends_as_if_it_never_was(
     assert await service.parked() == []
 
 
-async def test_what_a_replay_says_goes_back_to_the_event_and_its_request(orders: Service) -> None:
+async def test_events_of_a_replay_carry_the_causing_event_and_the_request_id(orders: Service) -> None:
     letter = await orders.parks(LOCKED)
     await dead_letters.replay(orders.db, letter)
     assert await orders.own.rows("SELECT event, correlation_id, causation_id FROM outbox") == [

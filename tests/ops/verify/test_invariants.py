@@ -293,7 +293,7 @@ async def test_events_published_during_the_snapshots_count_as_under_way(market: 
     assert (report.exit_code, report.under_way.unheard["orders"]) == (2, 2)
 
 
-async def test_a_message_that_nobody_has_said_is_named(market: Market) -> None:
+async def test_a_message_in_the_stream_that_is_in_no_outbox_is_reported(market: Market) -> None:
     market.stream.append(Stored(len(market.stream) + 1, str(uuid4()), "events.orders.OrderCreated", b"{}"))
     line = await market.line("I7")
     assert [line.rows[0].endswith("is in nobody's log"), line.violations] == [True, 1]
@@ -304,7 +304,7 @@ async def test_a_message_without_an_id_is_named(market: Market) -> None:
     assert (await market.line("I7")).rows == [f"message {len(market.stream)} (events.orders.OrderCreated) has no id"]
 
 
-async def test_a_message_that_says_something_else_than_its_row_is_named(market: Market) -> None:
+async def test_a_message_that_differs_from_its_outbox_row_is_reported(market: Market) -> None:
     was = market.stream[5]
     market.stream[5] = was._replace(data=was.data.replace(b'"version":1', b'"version":7'))
     assert [row.startswith("message 6 does not say what") for row in (await market.line("I7")).rows] == [True]
@@ -329,7 +329,7 @@ async def test_unpublished_events_are_under_way_and_rest_checks_are_skipped(mark
     assert "--   I9   every copy equals its owner's row: not checked, which needs everything at rest" in format_report(report)
 
 
-async def test_what_is_published_and_not_heard_yet_is_under_way(market: Market) -> None:
+async def test_an_event_published_and_not_consumed_yet_is_under_way(market: Market) -> None:
     await market.run("orders", "DELETE FROM inbox WHERE event = 'TicketUpdated'")
     market.waiting["orders"] = 3
     report = await market.check()

@@ -104,7 +104,7 @@ def test_the_judge_finds_a_ticket_that_two_buyers_were_told_is_theirs(scene: Sce
     assert f"ticket {TICKET} was held by order 1 and by order 2 at once" in scene.violations()
 
 
-def test_a_ticket_that_two_orders_have_at_once_by_what_orders_has_said_is_found(scene: Scene) -> None:
+def test_a_ticket_sold_twice_according_to_the_published_events_is_found(scene: Scene) -> None:
     scene.asks(BOB, "buy", 10, None, body={"ticketId": TICKET}, ticket=TICKET)
     scene.asks(EVE, "buy", 10, None, body={"ticketId": TICKET}, ticket=TICKET)
     scene.is_made("1", BOB, 10.1)

@@ -131,7 +131,7 @@ async def _everything_said_is_in_the_stream(house: House) -> None:
         await client.close()
 
 
-async def test_what_is_said_while_the_bus_is_away_hides_nothing_that_the_bus_has_lost(own_house: House) -> None:
+async def test_events_emitted_during_an_outage_hide_none_that_the_bus_has_lost(own_house: House) -> None:
     """It leaves before we hear that the bus is back, and takes a number that was lost: the rows before it must not pass for sent."""
     await own_house.start()
     ann, bob = await own_house.people("ann", "bob")

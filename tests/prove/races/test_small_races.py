@@ -78,11 +78,11 @@ async def test_without_its_unique_indexes_a_ticket_is_sold_several_times(orders:
     assert "buyers have ticket" in (await hot(orders)).wrong[0]
 
 
-async def test_an_order_stands_at_what_its_ticket_is(tickets: OwnDatabase, orders: OwnDatabase) -> None:
+async def test_under_racing_edits_an_order_has_the_price_of_its_ticket(tickets: OwnDatabase, orders: OwnDatabase) -> None:
     assert (await edits(tickets, orders, nobody_listens, rounds=40)).wrong == []
 
 
-async def test_an_edit_that_looks_before_it_writes_changes_a_locked_ticket(
+async def test_an_edit_that_checks_before_it_writes_changes_a_locked_ticket(
     tickets: OwnDatabase, orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def looks_before(tx: Tx, ticket_id: UUID, _seller_id: UUID, title: str, price_cents: int) -> Ticket | None:
@@ -144,7 +144,7 @@ async def test_each_deadline_is_rung_once_and_never_early(expiration: OwnDatabas
     assert (await timers(expiration, nobody_listens, count=400, seconds=1)).wrong == []
 
 
-async def test_an_expirer_that_looks_before_it_writes_rings_what_another_rings_too(
+async def test_an_expirer_that_selects_before_it_updates_rings_a_timer_twice(
     expiration: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def looks_before(tx: Tx, now: datetime) -> list[Timer]:
