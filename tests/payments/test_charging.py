@@ -32,7 +32,7 @@ from admitone import payments
 from admitone.kit.http.problem import Problem
 from admitone.kit.testing import Rehearsal
 from admitone.payments import commands
-from admitone.payments.model import Charge, NotPayableYet, OrderCancelled, OrderNotFound, PaidAlready, PaymentUnderWay, TimeIsUp
+from admitone.payments.model import Charge, NotPayableYet, OrderNotFound, OrderWasCancelled, PaidAlready, PaymentUnderWay, TimeIsUp
 from admitone.payments.processors.protocol import OutcomeUnknown, State
 
 SECOND = timedelta(seconds=1)
@@ -113,7 +113,7 @@ async def test_an_order_with_more_time_may_be_paid_longer(rehearse: Rehearse) ->
 
 
 @pytest.mark.parametrize(
-    ("event", "refusal"), [(order_cancelled(), OrderCancelled), (order_completed(), PaidAlready), (order_refunded(), PaidAlready)]
+    ("event", "refusal"), [(order_cancelled(), OrderWasCancelled), (order_completed(), PaidAlready), (order_refunded(), PaidAlready)]
 )
 async def test_an_order_that_has_ended_is_not_paid(rehearse: Rehearse, event: Any, refusal: type[Problem]) -> None:
     async with rehearse(payments.service) as it:
@@ -170,7 +170,7 @@ async def test_a_declined_card_may_be_tried_again_but_not_a_fourth_time(rehearse
             charge = await declined(it)
             assert charge.attempt == attempt
             assert await it.said() == [payment_failed(attempt, charge_id=charge.charge_id)]
-        with pytest.raises(OrderCancelled):
+        with pytest.raises(OrderWasCancelled):
             await begins(it)
         assert len({row["idempotency_key"] for row in await it.rows("SELECT idempotency_key FROM charges")}) == 3
 
