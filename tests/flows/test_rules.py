@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from conftest import Together
 from support.facts import ANN, BOB, EVE, MORE, PRICE, payment_authorized
-from support.standings import standing
+from support.processor_states import processor_state
 
 from admitone import expiration, orders, payments, tickets
 from admitone.config import Settings
@@ -135,7 +135,7 @@ async def test_an_extended_order_can_be_paid_after_its_first_deadline(together: 
         await them.play(chance)
         them.now = order.cancel_at + timedelta(seconds=1)
         charge = await them[payments.service].does(begin_charge, order.order_id, BOB, "tok_visa", them.now)
-        await them[payments.service].does(record, charge, standing(charge, "authorized"), them.now)
+        await them[payments.service].does(record, charge, processor_state(charge, "authorized"), them.now)
         await them.play(chance)
         assert await them[tickets.service].rows("SELECT sold, locked_until FROM tickets") == [{"sold": True, "locked_until": None}]
         assert await them[expiration.service].does(ring_due_timers, order.cancel_at + MORE) == 0

@@ -26,7 +26,7 @@ from support.facts import (
     payment_created,
     payment_failed,
 )
-from support.standings import standing
+from support.processor_states import processor_state
 
 from admitone import payments
 from admitone.kit.http.problem import Problem
@@ -44,7 +44,7 @@ async def begins(it: Rehearsal, who: UUID = BOB, order_id: UUID = A) -> Charge:
 
 async def stands(it: Rehearsal, charge: Charge, state: State, **changes: Any) -> None:
     """The processor says so."""
-    await it.does(commands.record, charge, standing(charge, state, **changes), it.now)
+    await it.does(commands.record, charge, processor_state(charge, state, **changes), it.now)
 
 
 async def declined(it: Rehearsal) -> Charge:

@@ -170,8 +170,8 @@ async def begun(bench: Bench, card: str = "approved", **changes: Any) -> Charge:
 
 async def authorized(bench: Bench, card: str = "approved") -> tuple[Charge, ProcessorState]:
     charge = await begun(bench, card)
-    standing = await bench.processor.authorize(charge)
-    return replace(charge, stripe_id=standing.id), standing
+    processor_state = await bench.processor.authorize(charge)
+    return replace(charge, stripe_id=processor_state.id), processor_state
 
 
 async def captured(bench: Bench) -> Charge:
@@ -181,17 +181,22 @@ async def captured(bench: Bench) -> Charge:
 
 
 async def test_an_approved_payment_is_set_aside(bench: Bench) -> None:
-    charge, standing = await authorized(bench)
-    assert (standing.state, standing.amount_cents, standing.currency) == ("authorized", 4990, "USD")
-    assert (standing.code, standing.redirect_url, standing.refund_id) == (None, None, None)
+    charge, processor_state = await authorized(bench)
+    assert (processor_state.state, processor_state.amount_cents, processor_state.currency) == ("authorized", 4990, "USD")
+    assert (processor_state.code, processor_state.redirect_url, processor_state.refund_id) == (None, None, None)
     assert await bench.kept(charge) == [4990]
 
 
 @pytest.mark.parametrize("code", DECLINES)
 async def test_a_declined_card_is_a_standing_with_the_banks_word(bench: Bench, code: str) -> None:
-    charge, standing = await authorized(bench, code)
-    assert (standing.state, standing.code, standing.amount_cents, standing.currency) == ("declined", code, 4990, "USD")
-    assert await bench.processor.look(charge) == standing
+    charge, processor_state = await authorized(bench, code)
+    assert (processor_state.state, processor_state.code, processor_state.amount_cents, processor_state.currency) == (
+        "declined",
+        code,
+        4990,
+        "USD",
+    )
+    assert await bench.processor.look(charge) == processor_state
 
 
 @pytest.mark.parametrize("card", ["approved", "card_declined", "needs_confirmation"])
@@ -204,11 +209,11 @@ async def test_the_same_key_has_one_effect_and_the_same_answer(bench: Bench, car
 
 async def test_the_same_key_with_another_amount_is_refused(bench: Bench) -> None:
     charge = await begun(bench)
-    standing = await bench.processor.authorize(charge)
+    processor_state = await bench.processor.authorize(charge)
     with pytest.raises(Refused):
         await bench.processor.authorize(replace(charge, amount_cents=9980))
     assert await bench.kept(charge) == [4990]
-    assert await bench.processor.look(replace(charge, stripe_id=standing.id)) == standing
+    assert await bench.processor.look(replace(charge, stripe_id=processor_state.id)) == processor_state
 
 
 async def test_the_answer_to_the_same_key_is_how_the_payment_stands_by_now(bench: Bench) -> None:
@@ -218,19 +223,19 @@ async def test_the_answer_to_the_same_key_is_how_the_payment_stands_by_now(bench
 
 
 async def test_a_payment_that_needs_confirmation_says_where(bench: Bench) -> None:
-    charge, standing = await authorized(bench, "needs_confirmation")
-    assert (standing.state, standing.code) == ("needs_confirmation", None)
-    assert standing.redirect_url is not None
-    assert standing.redirect_url.startswith(("https://", "http://", "/api/"))
-    assert await bench.processor.look(charge) == standing
+    charge, processor_state = await authorized(bench, "needs_confirmation")
+    assert (processor_state.state, processor_state.code) == ("needs_confirmation", None)
+    assert processor_state.redirect_url is not None
+    assert processor_state.redirect_url.startswith(("https://", "http://", "/api/"))
+    assert await bench.processor.look(charge) == processor_state
 
 
 @with_a_buyer
 async def test_a_confirmed_payment_is_set_aside(bench: Bench) -> None:
     charge, _ = await authorized(bench, "needs_confirmation")
     await bench.confirm(charge.stripe_id or "", approve=True)
-    standing = await bench.processor.look(charge)
-    assert (standing.state, standing.redirect_url) == ("authorized", None)
+    processor_state = await bench.processor.look(charge)
+    assert (processor_state.state, processor_state.redirect_url) == ("authorized", None)
     assert (await bench.processor.capture(charge)).state == "captured"
 
 
@@ -238,10 +243,10 @@ async def test_a_confirmed_payment_is_set_aside(bench: Bench) -> None:
 async def test_a_payment_that_its_buyer_refuses_is_declined(bench: Bench) -> None:
     charge, _ = await authorized(bench, "needs_confirmation")
     await bench.confirm(charge.stripe_id or "", approve=False)
-    standing = await bench.processor.look(charge)
-    assert standing.state == "declined"
-    assert standing.code is not None
-    assert "authentication" in standing.code
+    processor_state = await bench.processor.look(charge)
+    assert processor_state.state == "declined"
+    assert processor_state.code is not None
+    assert "authentication" in processor_state.code
 
 
 async def test_a_payment_that_needs_confirmation_can_be_ended(bench: Bench) -> None:
@@ -259,10 +264,10 @@ async def test_a_payment_that_was_ended_is_not_confirmed_any_more(bench: Bench) 
 
 
 async def test_what_needs_confirmation_is_not_captured(bench: Bench) -> None:
-    charge, standing = await authorized(bench, "needs_confirmation")
+    charge, processor_state = await authorized(bench, "needs_confirmation")
     with pytest.raises(Refused):
         await bench.processor.capture(charge)
-    assert await bench.processor.look(charge) == standing
+    assert await bench.processor.look(charge) == processor_state
 
 
 @with_a_buyer
@@ -283,10 +288,10 @@ async def test_the_whole_is_captured_once_however_often_one_asks(bench: Bench) -
 
 
 async def test_more_than_was_set_aside_is_not_captured(bench: Bench) -> None:
-    charge, standing = await authorized(bench)
+    charge, processor_state = await authorized(bench)
     with pytest.raises(Refused):
         await bench.processor.capture(replace(charge, amount_cents=4991))
-    assert await bench.processor.look(charge) == standing
+    assert await bench.processor.look(charge) == processor_state
 
 
 async def test_more_is_not_captured_once_it_was(bench: Bench) -> None:
@@ -305,10 +310,10 @@ async def test_what_was_given_back_is_not_captured(bench: Bench) -> None:
 
 
 async def test_what_was_declined_is_not_captured(bench: Bench) -> None:
-    charge, standing = await authorized(bench, "insufficient_funds")
+    charge, processor_state = await authorized(bench, "insufficient_funds")
     with pytest.raises(Refused):
         await bench.processor.capture(charge)
-    assert await bench.processor.look(charge) == standing
+    assert await bench.processor.look(charge) == processor_state
 
 
 async def test_what_was_set_aside_is_given_back_once_however_often_one_asks(bench: Bench) -> None:
@@ -342,10 +347,10 @@ async def test_the_whole_is_refunded_once_however_often_one_asks(bench: Bench) -
 
 @pytest.mark.parametrize("card", ["approved", "card_declined", "needs_confirmation"])
 async def test_what_was_not_captured_is_not_refunded(bench: Bench, card: str) -> None:
-    charge, standing = await authorized(bench, card)
+    charge, processor_state = await authorized(bench, card)
     with pytest.raises(Refused):
         await bench.processor.refund(charge)
-    assert await bench.processor.look(charge) == standing
+    assert await bench.processor.look(charge) == processor_state
 
 
 async def test_more_than_was_captured_is_not_refunded(bench: Bench) -> None:

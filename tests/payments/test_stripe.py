@@ -134,16 +134,16 @@ async def test_a_decline_whose_answer_was_lost_is_given_again(scene: Scene) -> N
     scene.goes_wrong("create", "timeout_after")
     with pytest.raises(OutcomeUnknown):
         await scene.processor.authorize(charge)
-    standing = await scene.processor.authorize(charge)
-    assert (standing.state, standing.code) == ("declined", "lost_card")
+    processor_state = await scene.processor.authorize(charge)
+    assert (processor_state.state, processor_state.code) == ("declined", "lost_card")
     assert scene.statuses() == ["requires_payment_method"]
 
 
 async def test_a_failure_after_the_effect_is_looked_through_at_once(scene: Scene) -> None:
     charge = scene.begun()
     scene.goes_wrong("create", "500_after")
-    standing = await scene.processor.authorize(charge)
-    assert (standing.state, [standing.id]) == ("authorized", list(scene.stub.intents))
+    processor_state = await scene.processor.authorize(charge)
+    assert (processor_state.state, [processor_state.id]) == ("authorized", list(scene.stub.intents))
 
 
 async def test_a_failure_before_the_effect_stays_unknown_while_it_is_stored(scene: Scene) -> None:
@@ -207,9 +207,9 @@ async def test_a_token_that_another_charge_has_used_buys_nothing(scene: Scene) -
 
 async def test_what_stripe_refuses_outright_is_declined_without_a_payment(scene: Scene) -> None:
     charge = scene.begun(amount_cents=10)
-    standing = await scene.processor.authorize(charge)
-    assert (standing.state, standing.code, standing.amount_cents) == ("declined", "amount_too_small", 10)
-    assert standing.id == f"none:{charge.charge_id}"
+    processor_state = await scene.processor.authorize(charge)
+    assert (processor_state.state, processor_state.code, processor_state.amount_cents) == ("declined", "amount_too_small", 10)
+    assert processor_state.id == f"none:{charge.charge_id}"
     assert scene.statuses() == []
 
 
@@ -218,16 +218,16 @@ async def test_what_stripe_refuses_outright_is_declined_without_a_payment(scene:
 
 async def test_a_payment_whose_key_may_be_forgotten_is_looked_up_and_never_made_again(scene: Scene) -> None:
     charge = scene.begun()
-    standing = await scene.processor.authorize(charge)
+    processor_state = await scene.processor.authorize(charge)
     scene.stub.forget_keys()
     old = replace(charge, begun_at=datetime.now(UTC) - timedelta(hours=23, seconds=1))
-    assert await scene.processor.authorize(old) == standing
+    assert await scene.processor.authorize(old) == processor_state
     assert len(scene.stub.made("create")) == 1
 
 
 async def test_a_payment_is_not_called_failed_while_search_may_be_behind(scene: Scene) -> None:
     charge = scene.begun()
-    standing = await scene.processor.authorize(charge)
+    processor_state = await scene.processor.authorize(charge)
     scene.stub.forget_keys()
     scene.stub.tokens.clear()
     scene.stub.search_is_behind = True
@@ -235,14 +235,14 @@ async def test_a_payment_is_not_called_failed_while_search_may_be_behind(scene: 
     with pytest.raises(OutcomeUnknown, match="search"):
         await scene.processor.authorize(old)
     scene.stub.search_is_behind = False
-    assert await scene.processor.authorize(old) == standing
+    assert await scene.processor.authorize(old) == processor_state
     assert len(scene.stub.made("create")) == 1
 
 
 async def test_a_payment_that_stripe_does_not_know_after_all_that_time_never_arrived(scene: Scene) -> None:
     charge = scene.begun(begun_at=datetime.now(UTC) - timedelta(hours=26))
-    standing = await scene.processor.authorize(charge)
-    assert (standing.state, standing.code) == ("declined", "never_arrived")
+    processor_state = await scene.processor.authorize(charge)
+    assert (processor_state.state, processor_state.code) == ("declined", "never_arrived")
     assert scene.stub.made("create") == []
 
 
@@ -348,8 +348,8 @@ async def test_a_refund_under_way_is_unknown_until_it_has_arrived(scene: Scene) 
         await scene.processor.refund(charge)
     (refund,) = scene.stub.refunds.values()
     refund.status = "succeeded"
-    standing = await scene.processor.refund(charge)
-    assert (standing.state, standing.refund_id) == ("refunded", refund.id)
+    processor_state = await scene.processor.refund(charge)
+    assert (processor_state.state, processor_state.refund_id) == ("refunded", refund.id)
 
 
 async def test_of_two_refunds_both_have_to_arrive(scene: Scene) -> None:
@@ -358,8 +358,8 @@ async def test_of_two_refunds_both_have_to_arrive(scene: Scene) -> None:
     intent.refunds = [Refund("re_1", intent.id, 1000, "succeeded"), Refund("re_2", intent.id, 3990, "pending")]
     assert (await scene.processor.look(charge)).state == "captured"
     intent.refunds[1].status = "succeeded"
-    standing = await scene.processor.look(charge)
-    assert (standing.state, standing.refund_id) == ("refunded", "re_2")
+    processor_state = await scene.processor.look(charge)
+    assert (processor_state.state, processor_state.refund_id) == ("refunded", "re_2")
 
 
 async def test_a_payment_without_an_id_is_refused(scene: Scene) -> None:
@@ -423,8 +423,8 @@ async def test_the_payment_of_another_charge_is_not_taken_for_ours(scene: Scene)
 
 
 async def test_the_address_of_the_bank_is_where_stripe_says(scene: Scene) -> None:
-    standing = await scene.processor.authorize(scene.begun("pm_card_authenticationRequired"))
-    assert standing.redirect_url == f"https://hooks.stripe.com/3d_secure_2/{standing.id}"
+    processor_state = await scene.processor.authorize(scene.begun("pm_card_authenticationRequired"))
+    assert processor_state.redirect_url == f"https://hooks.stripe.com/3d_secure_2/{processor_state.id}"
 
 
 # Tokens

@@ -80,17 +80,17 @@ class Operation:
 
     def refusals(self) -> list[type[Problem]]:
         """All its refusals: those it declares, and those that follow from its parameters."""
-        told = self.documented
-        found: list[type[Problem]] = list(told.refuses)
+        documented = self.documented
+        found: list[type[Problem]] = list(documented.refuses)
         if "user" in inspect.signature(self.function).parameters:
             found.append(NotSignedIn)
-        if told.query or told.takes_key or is_form(told.body):
+        if documented.query or documented.takes_key or is_form(documented.body):
             found.append(BadInput)
-        if is_form(told.body):
+        if is_form(documented.body):
             found.append(WrongContentType)
-        if told.body is not None:
+        if documented.body is not None:
             found.append(BodyTooLarge)
-        if told.takes_key:
+        if documented.takes_key:
             found.append(KeyReused)
         if self.method not in SAFE_METHODS:
             found.append(ForeignOrigin)
@@ -123,13 +123,13 @@ def document(service: Service) -> Json:
     paths: dict[str, Json] = {}
     for operation in operations(service):
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
-    told = inspect.cleandoc(sys.modules[f"admitone.{service.name}"].__doc__ or "").partition("\n\n")[0]
+    documented = inspect.cleandoc(sys.modules[f"admitone.{service.name}"].__doc__ or "").partition("\n\n")[0]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": f"Admit One: {service.name}",
             "version": __version__,
-            "description": f"{told}\n{RULES}",
+            "description": f"{documented}\n{RULES}",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -146,7 +146,7 @@ def document(service: Service) -> Json:
 
 
 def _operation(operation: Operation, schemas: "Schemas") -> Json:
-    told = operation.documented
+    documented = operation.documented
     summary, _, more = (inspect.getdoc(operation.function) or "").partition("\n\n")
     found: Json = {
         "operationId": camel(operation.function.__name__ + _ending(operation)),
@@ -159,8 +159,8 @@ def _operation(operation: Operation, schemas: "Schemas") -> Json:
         found["description"] = more
     if parameters := _parameters(operation, schemas):
         found["parameters"] = parameters
-    if told.body is not None:
-        schema = schemas.form(told.body) if is_form(told.body) else {}
+    if documented.body is not None:
+        schema = schemas.form(documented.body) if is_form(documented.body) else {}
         found["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     return found
 
@@ -171,32 +171,32 @@ def _ending(operation: Operation) -> str:
 
 
 def _parameters(operation: Operation, schemas: "Schemas") -> list[Json]:
-    told = operation.documented
+    documented = operation.documented
     found: list[Json] = [
         {"name": name, "in": "path", "required": True, "schema": schemas.of(kind)} for name, kind in operation.path_parameters.items()
     ]
-    if told.query is not None:
-        for field in msgspec.structs.fields(told.query):
+    if documented.query is not None:
+        for field in msgspec.structs.fields(documented.query):
             schema = _as_text(schemas.of(field.type))
             description = {"description": schema.pop("description")} if "description" in schema else {}
             if field.default not in (msgspec.NODEFAULT, None, ""):
                 schema["default"] = field.default
             found.append({"name": field.encode_name, "in": "query", "required": field.required, **description, "schema": schema})
-    if told.takes_key:
+    if documented.takes_key:
         schema = {"type": "string", "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}
         description = {"description": "The same key: one effect, and the same answer."}
         found.append({"name": HEADER, "in": "header", "required": False, **description, "schema": schema})
-    for name, sentence in told.takes_headers.items():
+    for name, sentence in documented.takes_headers.items():
         found.append({"name": name, "in": "header", "required": True, "description": sentence, "schema": {"type": "string"}})
     return found
 
 
 def _answers(operation: Operation, schemas: "Schemas") -> Json:
-    told = operation.documented
+    documented = operation.documented
     found: Json = {}
-    for status, body in told.answers.items():
+    for status, body in documented.answers.items():
         answer: Json = {"description": HTTPStatus(status).phrase}
-        headers = {"Location": "Where to go on."} if status == HTTPStatus.SEE_OTHER else told.gives_headers
+        headers = {"Location": "Where to go on."} if status == HTTPStatus.SEE_OTHER else documented.gives_headers
         if headers:
             answer["headers"] = {name: {"description": sentence, "schema": {"type": "string"}} for name, sentence in headers.items()}
         if body is not None:

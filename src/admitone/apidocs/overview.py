@@ -138,11 +138,11 @@ def _event(kind: type[Event], names: Sequence[str]) -> EventFacts:
 
 
 def _service(service: Service, events: Sequence[EventFacts]) -> ServiceFacts:
-    told = inspect.getdoc(import_module(f"admitone.{service.name}")) or ""
-    owns = re.search(r"^owns: (.*(?:\n +.*)*)", told, re.M)
+    doc = inspect.getdoc(import_module(f"admitone.{service.name}")) or ""
+    owns = re.search(r"^owns: (.*(?:\n +.*)*)", doc, re.M)
     return ServiceFacts(
         name=service.name,
-        sentence=" ".join(told.partition("\n\n")[0].split()),
+        sentence=" ".join(doc.partition("\n\n")[0].split()),
         owns=" ".join(owns[1].split()) if owns else "nothing",
         publishes=[event for event in events if event.owner == service.name],
         hears=[(event, listener.does) for event in events for listener in event.listeners if listener.service == service.name],

@@ -47,9 +47,9 @@ class Schemas:
         reference = self.of(form)
         schema = self._named[form.__name__][1]
         schema["additionalProperties"] = False
-        for told in schema["properties"].values():
-            if told.get("type") == "string" and "format" not in told:
-                told.update(NO_NUL)
+        for schema_of_field in schema["properties"].values():
+            if schema_of_field.get("type") == "string" and "format" not in schema_of_field:
+                schema_of_field.update(NO_NUL)
         return reference
 
     def refusal(self, refusal: type[Problem]) -> Json:

@@ -61,31 +61,31 @@ async def _why_not(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Prob
     return PaymentUnderWay()  # It was, a moment ago.
 
 
-async def record(tx: Tx, charge: Charge, standing: ProcessorState, now: datetime) -> None:
+async def record(tx: Tx, charge: Charge, reported: ProcessorState, now: datetime) -> None:
     """Write down how the payment stands at the processor. What is known already changes nothing.
 
-    Raises OutcomeUnknown for a standing over another amount than ours: nothing follows from that but a look by a person.
+    Raises OutcomeUnknown when the processor reports another amount than ours: a person has to look at that.
     """
-    if (standing.amount_cents, standing.currency) != (charge.amount_cents, charge.currency):
+    if (reported.amount_cents, reported.currency) != (charge.amount_cents, charge.currency):
         raise OutcomeUnknown(
-            f"the processor says {standing.amount_cents} {standing.currency} where we say {charge.amount_cents} {charge.currency}"
+            f"the processor says {reported.amount_cents} {reported.currency} where we say {charge.amount_cents} {charge.currency}"
         )
-    match standing.state:
+    match reported.state:
         case "needs_confirmation":
-            await repository.needs_confirmation(tx, charge.charge_id, standing.id, standing.redirect_url, now)
+            await repository.needs_confirmation(tx, charge.charge_id, reported.id, reported.redirect_url, now)
         case "authorized":
-            await record_authorized(tx, charge.charge_id, standing.id, now)
+            await record_authorized(tx, charge.charge_id, reported.id, now)
         case "captured":
-            await record_authorized(tx, charge.charge_id, standing.id, now)  # That answer was lost, maybe.
+            await record_authorized(tx, charge.charge_id, reported.id, now)  # That answer was lost, maybe.
             await record_captured(tx, charge.charge_id, now)
         case "declined":
-            await record_failed(tx, charge.charge_id, standing.code or "declined", now)
+            await record_failed(tx, charge.charge_id, reported.code or "declined", now)
         case "voided":
             await record_failed(tx, charge.charge_id, VOIDED, now)
         case "refunded":
-            await record_authorized(tx, charge.charge_id, standing.id, now)
+            await record_authorized(tx, charge.charge_id, reported.id, now)
             await record_captured(tx, charge.charge_id, now)
-            await record_refunded(tx, charge.charge_id, standing.refund_id, now)
+            await record_refunded(tx, charge.charge_id, reported.refund_id, now)
 
 
 async def record_authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: datetime) -> None:

@@ -36,27 +36,27 @@ async def look(db: Database, processor: CardProcessor, charge: Charge) -> None:
 
     Raises OutcomeUnknown, or Refused for a payment that the processor does not know.
     """
-    standing = await _ask(db, processor.look, charge)
-    if charge.status == "failed" and standing.state in ("authorized", "needs_confirmation"):
+    reported = await _ask(db, processor.look, charge)
+    if charge.status == "failed" and reported.state in ("authorized", "needs_confirmation"):
         await _ask(db, processor.void, charge)
 
 
 async def _ask(db: Database, call: Callable[[Charge], Awaitable[ProcessorState]], charge: Charge) -> ProcessorState:
     """Whoever asks, what follows belongs to the story of the request that began the charge."""
     with correlation_scope(charge.correlation_id):
-        standing = await _answer(call, charge)
+        reported = await _answer(call, charge)
         async with db.transaction() as tx:
-            await commands.record(tx, charge, standing, tx.now)
-    return standing
+            await commands.record(tx, charge, reported, tx.now)
+    return reported
 
 
 async def _answer(call: Callable[[Charge], Awaitable[ProcessorState]], charge: Charge) -> ProcessorState:
     """What the processor says. Raises OutcomeUnknown or Refused."""
     started, outcome = time.perf_counter(), "unknown"
     try:
-        standing = await asyncio.wait_for(call(charge), DEADLINE_SECONDS)
-        outcome = "declined" if standing.state == "declined" else "ok"
-        return standing
+        reported = await asyncio.wait_for(call(charge), DEADLINE_SECONDS)
+        outcome = "declined" if reported.state == "declined" else "ok"
+        return reported
     except TimeoutError as error:
         raise OutcomeUnknown(f"no answer within {DEADLINE_SECONDS:.0f} s") from error
     except Refused:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import pytest
-from support.standings import standing
+from support.processor_states import processor_state
 
 from admitone import auth, expiration, orders, payments, tickets
 from admitone.auth.commands import sign_up
@@ -118,7 +118,7 @@ class Play:
             changes.get("refund_id"),
             self.them.now,
         )
-        seen = standing(charge, state, id=f"pi_test_{charge.charge_id.hex}", **changes)
+        seen = processor_state(charge, state, id=f"pi_test_{charge.charge_id.hex}", **changes)
         await self.them[payments.service].does(paying.record, charge, seen, self.them.now)
         await self.them.play()
 

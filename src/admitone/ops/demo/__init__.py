@@ -28,7 +28,7 @@ async def show(settings: Settings, tickets: int, live: bool, say: Callable[[str]
             await people.is_open(client)
             company = await people.company(client)
             filled = await filling.fill(company, tickets, takes_test_cards=settings.stripe_secret_key is None)
-        say(filling.told(filled, company, url))
+        say(filling.summary(filled, company, url))
         if not live:
             return
         say("\nWhat goes on (Ctrl-C ends it):\n")

@@ -135,7 +135,7 @@ async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     return await ask()
 
 
-def told(filled: Filled, company: Company, url: str) -> str:
+def summary(filled: Filled, company: Company, url: str) -> str:
     """What there is now, and how to sign in."""
     lines = [f"{_tickets(filled.listed)} listed." if filled.listed else "Nothing had to be listed."]
     if filled.sold or filled.held:

@@ -18,7 +18,7 @@ from admitone.web.api import Away, Refused
 from admitone.web.form import new_key
 
 DECLINED_CARD = "tok_chargeDeclined"
-MOST_HELD = 5
+MAX_HELD = 5
 """Orders under way: whatever is more is paid or given back first."""
 
 
@@ -57,7 +57,7 @@ async def _happens(scene: Scene) -> str:
         await _know_each_other(scene)
     chances = {_lists: 25, _changes_price: 20, _withdraws: 6}
     if scene.takes_test_cards:
-        chances |= {_buys: 35, _decides: 35} if len(scene.held) < MOST_HELD else {_decides: 70}
+        chances |= {_buys: 35, _decides: 35} if len(scene.held) < MAX_HELD else {_decides: 70}
     [act] = scene.dice.choices(list(chances), list(chances.values()))
     return await act(scene)
 

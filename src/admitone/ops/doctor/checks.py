@@ -59,7 +59,7 @@ def judge(found: Found) -> list[Line]:
         *(line for bus in found.buses for line in _bus(bus)),
         *(_database(name, database) for name, database in found.databases.items()),
         *(_ready(name, ready) for name, ready in found.ready.items()),
-        *(line for name, database in found.databases.items() for line in _figures(name, database)),
+        *(line for name, database in found.databases.items() for line in _gauges(name, database)),
         *(_consumer(service, bus) for bus in found.buses for service in bus.services if _hears(service)),
         *_clocks(found),
         *_disk(found),
@@ -153,8 +153,8 @@ def _ready(service: str, ready: Ready) -> Line:
     return Line(check="ready", service=service, state="ok", value="ready")
 
 
-def _figures(service: str, database: Database) -> Iterator[Line]:
-    figures = database.figures
+def _gauges(service: str, database: Database) -> Iterator[Line]:
+    gauges = database.gauges
     wanted = {
         "outbox": ("outbox_unpublished_events", "outbox_oldest_seconds"),
         "relay": ("relay_at_work",),
@@ -167,15 +167,15 @@ def _figures(service: str, database: Database) -> Iterator[Line]:
     for check, names in wanted.items():
         if check in ("timers", "orders", "charges") and names[0] not in own:
             continue
-        if any(name not in figures for name in names):
+        if any(name not in gauges for name in names):
             yield Line(check=check, service=service, state="bad", value="unknown", advice=MEND_THE_DATABASE)
         else:
-            yield _figure(check, service, *(figures[name] for name in names))
+            yield _gauge(check, service, *(gauges[name] for name in names))
     if "unsettled_charges" in own:
         yield _ledger(service, database.unlike)
 
 
-def _figure(check: str, service: str, figure: float, more: float = 0.0) -> Line:
+def _gauge(check: str, service: str, figure: float, more: float = 0.0) -> Line:
     state: State = "bad" if figure else "ok"
     match check:
         case "outbox":
@@ -240,9 +240,9 @@ def _hears(service: str) -> bool:
 def _clocks(found: Found) -> Iterator[Line]:
     """This machine's is one of them, at 0."""
     differences = {
-        name: database.figures["clock_difference_seconds"]
+        name: database.gauges["clock_difference_seconds"]
         for name, database in found.databases.items()
-        if "clock_difference_seconds" in database.figures
+        if "clock_difference_seconds" in database.gauges
     }
     if not differences:
         return

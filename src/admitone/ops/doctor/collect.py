@@ -40,7 +40,7 @@ class Database:
     """Why it can't be asked."""
     version: str = ""
     migrations: MigrationStatus | None = None
-    figures: GaugeValues = field(default_factory=dict)
+    gauges: GaugeValues = field(default_factory=dict)
     unlike: int | None = None
     """For payments: how many charges the ledger has booked other than they stand."""
 
@@ -105,8 +105,8 @@ async def _database(settings: Settings, service: Service) -> Database:
         async with read_only_tx(service.name, url, DATABASE_SECONDS) as tx:
             found.version = str(await tx.value("SHOW server_version")).partition(" ")[0]
             found.migrations = await migration_status(tx.connection, service.name)
-            found.figures = await read(tx, (*DATABASE_GAUGES, *service.gauges))
-            if service.name == "payments" and "unsettled_charges" in found.figures:
+            found.gauges = await read(tx, (*DATABASE_GAUGES, *service.gauges))
+            if service.name == "payments" and "unsettled_charges" in found.gauges:
                 found.unlike = len(await ledger.unlike_charges(tx))
     except Exception as error:
         found.error = describe_error(error)

@@ -131,15 +131,15 @@ class StripeProcessor:
     async def look(self, charge: Charge) -> ProcessorState:
         try:
             intent = await answer_of(self._stripe.payment_intents.retrieve_async(charge_id_of(charge), {"expand": ["latest_charge"]}))
-            standing = state_of(charge, read(intent, Intent))
-            if standing.state != "refunded":
-                return standing
+            reported = state_of(charge, read(intent, Intent))
+            if reported.state != "refunded":
+                return reported
             refunds = await answer_of(self._stripe.refunds.list_async({"payment_intent": intent.id, "limit": 100}))
         except No as no:
             raise Refused(no.code) from None
         if any(refund.status in UNDER_WAY for refund in refunds.data):
-            return replace(standing, state="captured")  # It may still fail.
-        return replace(standing, refund_id=next((refund.id for refund in refunds.data if refund.status == "succeeded"), None))
+            return replace(reported, state="captured")  # It may still fail.
+        return replace(reported, refund_id=next((refund.id for refund in refunds.data if refund.status == "succeeded"), None))
 
     async def capture(self, charge: Charge) -> ProcessorState:
         async def take(key: str) -> None:
@@ -156,8 +156,8 @@ class StripeProcessor:
 
     async def refund(self, charge: Charge) -> ProcessorState:
         """Of what was not taken, nothing is given back: what Stripe would do then, its documentation does not say, so we don't ask."""
-        standing = await self.look(charge)
-        if standing.state not in ("captured", "refunded"):
+        reported = await self.look(charge)
+        if reported.state not in ("captured", "refunded"):
             raise Refused("not_captured")
 
         async def give_back(key: str) -> None:
@@ -191,11 +191,11 @@ class StripeProcessor:
                 trouble = None
             except (Failed, No) as error:
                 trouble = error
-            standing = await self.look(charge)
-            if standing.state in wanted and (name == "void" or standing.amount_cents == charge.amount_cents):
-                return standing
+            reported = await self.look(charge)
+            if reported.state in wanted and (name == "void" or reported.amount_cents == charge.amount_cents):
+                return reported
             if trouble is None:
-                raise OutcomeUnknown(f"Stripe says yes to the {name}, and the payment is {standing.state}")
+                raise OutcomeUnknown(f"Stripe says yes to the {name}, and the payment is {reported.state}")
             if not trouble.replayed:
                 break
         assert trouble is not None
