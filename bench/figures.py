@@ -1,4 +1,4 @@
-"""Prints what the house costs and how quick it is: memory, idle CPU, and how long events take. A benchmark, not a test.
+"""Prints what it costs to run and how quick it is: memory, idle CPU, and how long events take. A benchmark, not a test.
 
 Run it with `make figures`. It starts `admitone up` on a data folder and a port of its own. Linux only: it reads /proc.
 """

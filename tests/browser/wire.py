@@ -1,4 +1,4 @@
-"""A wire between a browser and the house that can be cut, and can go dead without a word.
+"""A wire between a browser and the server that can be cut, and can go dead without a word.
 
 async with wire(house) as it:
     await visitor.opens(f"{it.url}/")
@@ -14,7 +14,7 @@ from support.house import House
 
 
 class Wire:
-    """Only for looking: what is sent from a page at this address has another origin than the house's."""
+    """Only for looking: what is sent from a page at this address has another origin than the server's."""
 
     def __init__(self, house: House) -> None:
         self.house = house

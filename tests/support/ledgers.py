@@ -204,4 +204,4 @@ async def settled(house: House, seconds: float) -> None:
         if not lines:
             return
         assert time.monotonic() < deadline, "\n".join([f"not settled within {seconds} s:", *lines])
-        await asyncio.sleep(0.2)  # Each look is a lot of work for the house.
+        await asyncio.sleep(0.2)  # Each look is a lot of work for the server.

@@ -44,7 +44,7 @@ class Watcher:
         return heard
 
     async def hears_of(self, ticket: str) -> Heard:
-        """The next message about that ticket: others may be sold meanwhile, as the house is shared."""
+        """The next message about that ticket: others may be sold meanwhile, as all tests share one marketplace."""
         while ticket.rpartition("/")[2] not in (heard := await self.hears()).data:
             pass
         return heard

@@ -27,7 +27,7 @@ async def reconcile_charges(db: Database, _settings: Settings, processor: CardPr
                 for charge in await due_charges(db, busy):
                     group.create_task(settle(db, processor, charge, busy))
             except TRANSIENT as error:
-                log.warning("charges are settled as soon as the engines are back", error=repr(error))
+                log.warning("settlement_delayed", message="charges are settled as soon as the database is back", error=repr(error))
                 await asyncio.sleep(1.0)
             await wait_for_signal(committed, 1.0)
 
@@ -47,6 +47,6 @@ async def settle(db: Database, processor: CardProcessor, charge: DueCharge, busy
         with correlation_scope(charge.correlation_id):
             await reconcile_charge(db, processor, charge)
     except TRANSIENT as error:
-        log.warning("a charge is settled as soon as the engines are back", error=repr(error))
+        log.warning("settlement_delayed", message="a charge is settled as soon as the database is back", error=repr(error))
     finally:
         busy.discard(charge.charge_id)

@@ -101,9 +101,13 @@ async def _authorize(db: Database, processor: CardProcessor, charge: Charge) -> 
     try:
         await processing.authorize(db, processor, charge)
     except (OutcomeUnknown, *TRANSIENT) as error:
-        log.warning("the processor has not answered; the same call is made again later", error=repr(error))
+        log.warning("processor_unavailable", message="the processor has not answered; the same call is made again later", error=repr(error))
     except Exception as error:
-        log.error("an authorization failed unexpectedly; the same call is made again later", exc_info=error)
+        log.error(
+            "authorization_failed",
+            message="an authorization failed unexpectedly; the same call is made again later",
+            exc_info=error,
+        )
 
 
 async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Response[Any]:

@@ -78,7 +78,12 @@ async def reconcile_charge(db: Database, processor: CardProcessor, charge: DueCh
         last_error = str(unknown) or "no answer"
     except Refused as refused:
         if charge.status == "authorized" and charge.order_status == "complete":
-            log.error("the money of a complete order can't be collected", order=str(charge.order_id), code=refused.code)
+            log.error(
+                "capture_refused",
+                message="the money of a complete order can't be collected",
+                order=str(charge.order_id),
+                code=refused.code,
+            )
             async with db.transaction() as tx:
                 await commands.record_uncollected(tx, charge.charge_id, refused.code, tx.now)
             return True
@@ -87,7 +92,7 @@ async def reconcile_charge(db: Database, processor: CardProcessor, charge: DueCh
         raise  # Our own engines are away: the job says so.
     except Exception as error:
         last_error, delay = repr(error), LOOK_AT_REFUSED_AGAIN_SECONDS
-        log.error("a charge can't be settled; the others are", order=str(charge.order_id), exc_info=error)
+        log.error("settlement_failed", message="a charge can't be settled; the others are", order=str(charge.order_id), exc_info=error)
     if not last_error:
         return True
     async with db.transaction() as tx:

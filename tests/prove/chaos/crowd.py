@@ -17,8 +17,8 @@ from support.optional import filled_in
 HOT = 3
 PEOPLE_AT_FIRST = 30
 COLD_AT_FIRST = 20
-MOST_UNDER_WAY = 80
-MOST_OWED_SECONDS = 3.0
+MAX_UNDER_WAY = 80
+MAX_OWED_SECONDS = 3.0
 """Requests that could not be made while everybody waited are made up for, but not endlessly."""
 TRIES = 6
 RENEW_AFTER_SECONDS = 600.0
@@ -94,9 +94,9 @@ class Crowd:
         under_way: set[asyncio.Task[None]] = set()
         while not self.slow_down.is_set():
             owed += (time.monotonic() - since) * self.per_second - (self.requests - asked)
-            owed = min(owed, MOST_OWED_SECONDS * self.per_second)
+            owed = min(owed, MAX_OWED_SECONDS * self.per_second)
             since, asked = time.monotonic(), self.requests
-            if owed > 0 and len(under_way) < MOST_UNDER_WAY:
+            if owed > 0 and len(under_way) < MAX_UNDER_WAY:
                 task = asyncio.create_task(self.visits())
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)

@@ -18,7 +18,7 @@ from admitone.kit.delivery.bus import STREAM
 
 BACK_WITHIN_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.05
-MOST_AT_ONCE = 3
+MAX_AT_ONCE = 3
 """So many parts may be down, frozen or starting at the same time: with more, there would be nobody left to be tormented."""
 
 
@@ -86,7 +86,7 @@ class Torment:
 
     def _draw(self) -> Fault | None:
         """The next fault of a part that is well, unless enough others are not."""
-        if len(self._suffering) >= MOST_AT_ONCE:
+        if len(self._suffering) >= MAX_AT_ONCE:
             return None
         if not self._deck:
             self._deck = self.chance.sample(DECK, len(DECK))

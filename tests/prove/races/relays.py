@@ -21,8 +21,8 @@ from admitone.kit.event import Message
 from admitone.orders import commands
 
 RELAYS = 3
-LONGEST_TRANSACTION_SECONDS = 0.4
-LONGEST_BACKLOG = 200
+MAX_TRANSACTION_SECONDS = 0.4
+MAX_BACKLOG = 200
 """The writers wait while more is unpublished: a relay that is behind sees everything in its order, however late it was committed."""
 CHANGEOVER_SECONDS = 1.5
 ROLLED_BACK = 0.05
@@ -88,7 +88,7 @@ async def _write(
     async def watches() -> None:
         while True:
             [backlog] = await orders.rows("SELECT count(*) FROM outbox WHERE published_at IS NULL")
-            (keeps_up.set if backlog["count"] <= LONGEST_BACKLOG else keeps_up.clear)()
+            (keeps_up.set if backlog["count"] <= MAX_BACKLOG else keeps_up.clear)()
             await asyncio.sleep(0.02)
 
     async def writes(db: Database) -> None:
@@ -107,7 +107,7 @@ async def _write(
             dawdles_at = chance.randrange(len(mine))
             for number, drawn in enumerate(await tx.connection.fetch(DRAW_VERSIONS, mine)):
                 if number == dawdles_at:
-                    await asyncio.sleep(chance.uniform(0, LONGEST_TRANSACTION_SECONDS))
+                    await asyncio.sleep(chance.uniform(0, MAX_TRANSACTION_SECONDS))
                 await tx.emit(order_extended(order_id=drawn["ticket_id"], version=drawn["version"]))
             if chance.random() < ROLLED_BACK:
                 raise Crash

@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 PAST, RECORDED = HERE / "seeds.txt", HERE / "planted.json"
 PAGE = HERE.parents[2] / "docs" / "planted.md"
 ENOUGH_TO_COUNT = 1000
-MOST_FOR_A_BUG = 3000
-MOST_FROM_A_RECORDED_SEED = 100
+MAX_HISTORIES_FOR_A_BUG = 3000
+MAX_HISTORIES_FROM_A_SEED = 100
 SALES = ("I1", "I5")
 """A ticket with two orders, or with the wrong one: who watches a mistake being caught is shown that, if it happens early."""
 EARLY = 15
@@ -123,7 +123,7 @@ def show(bug: Bug) -> int:
     print(f"Planted: {bug.sentence}")
     found = search(bug.name, 1)
     if found is None:
-        print(f"It was not caught in {MOST_FOR_A_BUG} histories: a check is missing.")
+        print(f"It was not caught in {MAX_HISTORIES_FOR_A_BUG} histories: a check is missing.")
         return 1
     print(f"Caught in history {found.seed + 1}: {rule(found)}.")
     if rule(found) not in SALES and (sale := first_sale(bug.name, range(found.seed + 1, EARLY))) is not None:
@@ -159,8 +159,8 @@ def counted(result: Result) -> Result:
 
 
 def search(name: str, processes: int) -> Result | None:
-    bar = Bar(MOST_FOR_A_BUG, "histories at most")
-    for result in in_processes([Job(tuple(range(MOST_FOR_A_BUG)), name, stop=True)], processes):
+    bar = Bar(MAX_HISTORIES_FOR_A_BUG, "histories at most")
+    for result in in_processes([Job(tuple(range(MAX_HISTORIES_FOR_A_BUG)), name, stop=True)], processes):
         bar.step()
         if result.violation is not None:
             bar.end()
@@ -173,22 +173,22 @@ def plant(processes: int, bugs: Iterable[Bug]) -> int:
     """Find each mistake anew, from seed 0 on, and write down how long it took."""
     bugs = list(bugs)
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
-    easy_first = sorted(bugs, key=lambda bug: recorded.get(bug.name, {"histories": MOST_FOR_A_BUG})["histories"])
+    easy_first = sorted(bugs, key=lambda bug: recorded.get(bug.name, {"histories": MAX_HISTORIES_FOR_A_BUG})["histories"])
     bar, tried, caught = Bar(len(bugs), "bugs"), Counter[str](), dict[str, Result]()
-    for result in in_processes([Job(tuple(range(MOST_FOR_A_BUG)), bug.name, stop=True) for bug in easy_first], processes):
+    for result in in_processes([Job(tuple(range(MAX_HISTORIES_FOR_A_BUG)), bug.name, stop=True) for bug in easy_first], processes):
         name = str(counted(result).bug)
         tried[name] += 1
         if result.violation is not None:
             caught[name] = result
             recorded[name] = {"seed": result.seed, "rule": result.violation.rule, "histories": tried[name]}
             record(recorded)
-        if result.violation is not None or tried[name] == MOST_FOR_A_BUG:
+        if result.violation is not None or tried[name] == MAX_HISTORIES_FOR_A_BUG:
             bar.step(f"({name}: {tried[name]})")
     bar.end()
     for bug in bugs:
         if bug.name not in caught:
             recorded.pop(bug.name, None)
-            print(f"{bug.name} was not caught in {MOST_FOR_A_BUG} histories: a check is missing.")
+            print(f"{bug.name} was not caught in {MAX_HISTORIES_FOR_A_BUG} histories: a check is missing.")
     record(recorded)
     print(f"{len(caught)} of {len(bugs)} caught, in {bar.seconds:.0f} s; written to {PAGE.parent.name}/{PAGE.name}.")
     return 0 if len(caught) == len(bugs) else 1
@@ -215,7 +215,7 @@ _HEAD = f"""# Planted bugs
 
 Deliberate mistakes, and how many histories [the simulator](simulator.md) needed to catch each. `make plant` finds them all anew, from
 seed 0 on, and writes this page; `make simulate BUG=no-fencing` shows one being caught; `make prove` plays each from its recorded seed,
-and fails where it is not caught within {MOST_FROM_A_RECORDED_SEED} histories.
+and fails where it is not caught within {MAX_HISTORIES_FROM_A_SEED} histories.
 
 | bug | what it does | histories | seed | caught by |
 |---|---|---|---|---|"""
@@ -225,7 +225,7 @@ def replay(processes: int) -> int:
     """Each mistake from its recorded seed on."""
     recorded = json.loads(RECORDED.read_text())
     jobs = [
-        Job(tuple(range(recorded[bug.name]["seed"], recorded[bug.name]["seed"] + MOST_FROM_A_RECORDED_SEED)), bug.name, stop=True)
+        Job(tuple(range(recorded[bug.name]["seed"], recorded[bug.name]["seed"] + MAX_HISTORIES_FROM_A_SEED)), bug.name, stop=True)
         for bug in BUGS
         if bug.name in recorded
     ]

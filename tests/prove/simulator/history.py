@@ -27,7 +27,7 @@ from admitone.payments import routes as payment_routes
 from admitone.payments import settlement as processing
 
 Do = Callable[[], Awaitable[None]]
-LONGEST_REST = 400
+MAX_REST_ROUNDS = 400
 """Rounds after which a marketplace that has not come to rest never will."""
 
 
@@ -387,7 +387,7 @@ class History:
         world.dice.seed(f"{world.seed}: rest")
         await world.come_back()
         world.disturb()
-        for _ in range(LONGEST_REST):
+        for _ in range(MAX_REST_ROUNDS):
             await world.come_back()
             while turns := self.machines():
                 if world.violations:

@@ -192,7 +192,7 @@ class Database:
             try:
                 await self.pool.release(connection, timeout=1)
             except TRANSIENT as error:  # What the block has done stays done; asyncpg has closed the connection.
-                log.warning("a connection could not be given back and was closed", error=repr(error))
+                log.warning("connection_closed", message="a connection could not be given back and was closed", error=repr(error))
 
 
 @contextlib.contextmanager

@@ -199,7 +199,14 @@ def meaning_of(error: stripe.StripeError) -> Exception:
     if isinstance(error, stripe.CardError):
         return No(decline_code(said), replayed=replayed, by_the_bank=True, intent_id=intent_id)
     if isinstance(error, stripe.InvalidRequestError):
-        log.warning("Stripe refuses a call", status=status, code=said.code, param=said.param, request=error.request_id)
+        log.warning(
+            "stripe_refused_call",
+            message="Stripe refuses a call",
+            status=status,
+            code=said.code,
+            param=said.param,
+            request=error.request_id,
+        )
         return No(said.code or "invalid_request", replayed=replayed, intent_id=intent_id)
     hint = ": is STRIPE_SECRET_KEY right?" if status in (401, 403) else ""
     return OutcomeUnknown(f"Stripe answered {status}{hint}")

@@ -73,7 +73,7 @@ async def _send_for_ever(processor: "TestProcessor", client: httpx.AsyncClient, 
         try:
             await asyncio.gather(*(_send(processor, client, address, webhook) for webhook in await _take(processor.books)))
         except TRANSIENT as error:
-            log.debug("the test processor's messages are sent as soon as its books are back", error=repr(error))
+            log.debug("webhooks_delayed", message="the test processor's messages are sent as soon as its books are back", error=repr(error))
         await wait_for_signal(committed, 1.0)
 
 
