@@ -1,6 +1,6 @@
 """Every fact that crosses a boundary, grouped by the service that owns it. Everybody may read this file.
 
-An event carries its aggregate's whole state and version: whoever keeps a copy can make it from any one of them.
+An event about a user, a ticket or an order carries its whole state and version: whoever keeps a copy can make it from any one of them.
 """
 
 from datetime import datetime

@@ -70,7 +70,7 @@ def test_an_event_has_an_owner_a_sentence_and_somebody_who_listens(event: str) -
     kind = CATALOGUE[event]
     assert OWNERS[kind] in BY_NAME
     assert kind.__doc__, f"say in one sentence what {event} means"
-    assert LISTENERS[kind] or event in INTENTIONALLY_UNHEARD, f"nobody listens to {event}: say in docs/overview.py who will, or drop it"
+    assert LISTENERS[kind] or event in INTENTIONALLY_UNHEARD, f"nobody listens to {event}: say in apidocs/overview.py who will, or drop it"
     assert not (LISTENERS[kind] and event in INTENTIONALLY_UNHEARD)
 
 

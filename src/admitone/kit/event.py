@@ -9,7 +9,7 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact in the past tense. It carries its aggregate's whole state and version, never a command.
+    """A fact in the past tense. It carries state, never a command.
 
     A new field needs a default, so that older events can still be read. A changed meaning is a new event.
     """

@@ -70,7 +70,7 @@ async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents:
         refusal = await _why_not(tx, user_id, ticket_id, seen_price_cents, settings.max_open_orders)
         if refusal is not None:
             raise refusal
-        # Nothing is in the way any more: another order had the same fencing token and has ended meanwhile. Try again.
+        # Nothing is in the way any more: whatever was has ended since. Try again.
 
 
 async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, max_open: int) -> Exception | None:

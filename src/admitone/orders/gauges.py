@@ -7,7 +7,7 @@ from admitone.kit.observe.gauges import Gauge
 from admitone.orders import repository
 
 OVERDUE_AFTER = timedelta(seconds=65)
-"""Expiration ends an order within 5 s, and without it the sweep does so within 30: nothing is to be open that long after its time."""
+"""An order ends within 5 s of its deadline; without expiration, the sweep ends it within 30 s. None may be open that long after it."""
 
 
 async def _overdue(tx: Tx) -> float:

@@ -32,7 +32,7 @@ async def insert_order(
 ) -> Order | None:
     """Insert an order that holds the ticket, at its current price. None when it can't be held.
 
-    Two unique indexes decide: one holding order per ticket, and no fencing token twice for the same ticket.
+    Its conditions and two unique indexes decide: one holding order per ticket, and no fencing token twice for the same ticket.
     """
     return await tx.one(
         Order,

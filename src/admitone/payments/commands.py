@@ -1,4 +1,4 @@
-"""The verbs of payments that change rows. What talks to the processor is in processing.py, between two of these."""
+"""The verbs of payments that change rows. What talks to the processor is in settlement.py, between two of these."""
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4

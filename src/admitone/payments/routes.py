@@ -14,8 +14,7 @@ from admitone.kit.http.documented import documented
 from admitone.kit.http.idempotency import Known, claim, remember
 from admitone.kit.http.session import User
 from admitone.kit.observe.log import log
-from admitone.payments import commands, repository
-from admitone.payments import settlement as processing
+from admitone.payments import commands, repository, settlement
 from admitone.payments.model import (
     VOIDED,
     AttemptView,
@@ -65,7 +64,7 @@ async def pay(request: AnyRequest, db: Database, processor: CardProcessor, user:
     """
     form = await read(request, PaymentForm)
     try:
-        token = await asyncio.wait_for(processor.token(form.token), processing.DEADLINE_SECONDS)
+        token = await asyncio.wait_for(processor.token(form.token), settlement.DEADLINE_SECONDS)
     except (OutcomeUnknown, TimeoutError) as error:
         raise ProcessorAway from error
 
@@ -99,7 +98,7 @@ async def pay(request: AnyRequest, db: Database, processor: CardProcessor, user:
 
 async def _authorize(db: Database, processor: CardProcessor, charge: Charge) -> None:
     try:
-        await processing.authorize(db, processor, charge)
+        await settlement.authorize(db, processor, charge)
     except (OutcomeUnknown, *TRANSIENT) as error:
         log.warning("processor_unavailable", message="the processor has not answered; the same call is made again later", error=repr(error))
     except Exception as error:
@@ -163,7 +162,7 @@ async def come_back(charge_id: UUID, db: Database, processor: CardProcessor) -> 
         raise ChargeNotFound
     if charge.status == "created" and charge.stripe_id is not None:
         with contextlib.suppress(OutcomeUnknown, Refused):  # Then the job finds out.
-            await processing.look(db, processor, charge)
+            await settlement.look(db, processor, charge)
     return Response("", status_code=303, headers={"Location": f"/orders/{charge.order_id}"}, media_type="text/plain")
 
 
@@ -174,7 +173,7 @@ async def come_back(charge_id: UUID, db: Database, processor: CardProcessor) -> 
     refuses=(WrongSignature, ChargeNotFound, ProcessorAway),
 )
 @post("/webhook", status_code=200)
-async def hear_processor(request: AnyRequest, db: Database, processor: CardProcessor) -> Looked:
+async def receive_webhook(request: AnyRequest, db: Database, processor: CardProcessor) -> Looked:
     """Something happened to a payment, says the processor.
 
     What, we don't take from the message, but look for ourselves.
@@ -187,7 +186,7 @@ async def hear_processor(request: AnyRequest, db: Database, processor: CardProce
     if charge is None:
         raise ChargeNotFound
     try:
-        await processing.look(db, processor, replace(charge, stripe_id=notice.stripe_id))
+        await settlement.look(db, processor, replace(charge, stripe_id=notice.stripe_id))
     except OutcomeUnknown as error:
         raise ProcessorAway from error
     except Refused as error:
@@ -199,4 +198,4 @@ def _media_type(status: int) -> str:
     return "application/json" if status < 400 else "application/problem+json"
 
 
-ROUTES = (pay, my_payments, come_back, hear_processor, *bank.ROUTES)
+ROUTES = (pay, my_payments, come_back, receive_webhook, *bank.ROUTES)

@@ -92,7 +92,7 @@ class Carrier:
 
 
 class Bus:
-    """What a process takes for its connection to the stream: kit/relay.py and kit/consumer.py use no more of it than this."""
+    """What a process takes for its connection to the stream: kit/delivery/relay.py and consumer.py use no more of it than this."""
 
     def __init__(self, process: "Process") -> None:
         self.process = process

@@ -194,7 +194,7 @@ class Clients:
     def notice(self) -> Request:
         """The processor tells us of a payment."""
         request = cast("Any", SimpleNamespace(body=self._nothing, headers={}))
-        route = cast("Any", payments.hear_processor)
+        route = cast("Any", payments.receive_webhook)
         return Request(
             "payments",
             "the processor sends a notice",

@@ -124,7 +124,7 @@ class Tx:
         Raises PermissionError for an event that another service owns.
         """
         if OWNERS.get(type(event)) != self.service:
-            raise PermissionError(f"{self.service} may not say {type(event).__name__}: it does not own it")
+            raise PermissionError(f"{self.service} may not publish {type(event).__name__}: it does not own it")
         await self.connection.execute(
             """
             INSERT INTO outbox (event_id, event, data, correlation_id, causation_id, created_at)

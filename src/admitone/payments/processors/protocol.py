@@ -57,7 +57,7 @@ class WrongSignature(Problem):
 class CardProcessor(Protocol):
     """A card processor. Every call is idempotent by the charge's own key: again means the same answer and one effect.
 
-    Each call returns how the payment stands after it, and may raise OutcomeUnknown. A declined card is no error, but a standing.
+    Each call returns how the payment stands after it, and may raise OutcomeUnknown. A declined card is no error, but a processor state.
     """
 
     async def token(self, text: str) -> str:

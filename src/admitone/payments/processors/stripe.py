@@ -37,7 +37,7 @@ from admitone.payments.processors.stripe_answers import (
 )
 
 TIMEOUT_SECONDS = 8.0
-"""Of one call to Stripe: less than all of them together have in processing.py."""
+"""Of one call to Stripe: less than all of them together have in settlement.py."""
 KEY_IS_KNOWN_FOR = timedelta(hours=23)
 """Stripe may forget a key after 24 h, and would take the same call for a new payment from then on."""
 SEARCH_KNOWS_AFTER = timedelta(hours=2)

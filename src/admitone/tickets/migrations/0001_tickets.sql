@@ -5,10 +5,10 @@ CREATE TABLE tickets (
     title         text NOT NULL CHECK (char_length(title) BETWEEN 1 AND 200),
     price_cents   bigint NOT NULL CHECK (price_cents BETWEEN 50 AND 99999999),
     currency      text NOT NULL,
-    order_id      uuid,                         -- the purchase attempt that holds it
+    order_id      uuid,                         -- the order that holds it
     withdrawn     boolean NOT NULL DEFAULT false,
     sold          boolean NOT NULL DEFAULT false,
-    -- Private from here on: a change of these alone raises no version.
+    -- Private, but for locked_until: a change of these alone raises no version.
     lock          integer NOT NULL DEFAULT 0,   -- the highest fencing token that was received
     -- The highest token of an order that was refunded with the ticket going on sale again: its completion, should it arrive later than
     -- that, sells nothing any more.
