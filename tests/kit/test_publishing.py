@@ -82,7 +82,7 @@ async def test_what_was_rolled_back_is_never_published(here: Exchange) -> None:
     async with here.at_work(here.relay()):
         with contextlib.suppress(Crash):
             async with here.own.db.transaction() as tx:
-                await tx.emit(order_created())
+                tx.emit(order_created())
                 raise Crash
         (said,) = await here.emits(order_created())
         await here.published()
@@ -93,7 +93,8 @@ async def test_what_commits_late_is_published_all_the_same(here: Exchange) -> No
     """Its number in the outbox is lower than one that is published already."""
     async with here.at_work(here.relay()):
         async with here.own.db.transaction() as slow:
-            await slow.emit(order_created())
+            slow.emit(order_created())
+            await slow.write_outbox()
             (fast,) = await here.emits(order_created())
             await here.published()
             assert await here.ids_in_the_stream() == [fast]

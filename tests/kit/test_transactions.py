@@ -36,7 +36,7 @@ async def test_an_emitted_event_is_in_the_outbox_after_the_commit(own: OwnDataba
     emitted = own.db.emitted.next()
     with correlation_scope(request):
         async with own.db.transaction() as tx:
-            await tx.emit(event)
+            tx.emit(event)
             assert not emitted.is_set()
     causation_id.reset(token)
     (row,) = await own.rows("SELECT * FROM outbox WHERE data ->> 'order_id' = $1", str(event.order_id))
@@ -50,7 +50,7 @@ async def test_a_rolled_back_transaction_publishes_nothing(own: OwnDatabase) -> 
     emitted, committed = own.db.emitted.next(), own.db.committed.next()
     with contextlib.suppress(Crash):
         async with own.db.transaction() as tx:
-            await tx.emit(event)
+            tx.emit(event)
             raise Crash
     assert await own.rows("SELECT 1 FROM outbox WHERE data ->> 'order_id' = $1", str(event.order_id)) == []
     assert not emitted.is_set()
@@ -61,7 +61,7 @@ async def test_a_rolled_back_transaction_publishes_nothing(own: OwnDatabase) -> 
 async def test_a_service_may_not_say_what_another_owns(own: OwnDatabase, foreign: Event) -> None:
     with pytest.raises(PermissionError, match=type(foreign).__name__):
         async with own.db.transaction() as tx:
-            await tx.emit(foreign)
+            tx.emit(foreign)
     assert await own.rows("SELECT 1 FROM outbox WHERE event = $1", type(foreign).__name__) == []
 
 
@@ -71,7 +71,7 @@ async def test_an_event_missing_in_the_catalogue_cannot_be_published(own: OwnDat
 
     with pytest.raises(PermissionError):
         async with own.db.transaction() as tx:
-            await tx.emit(Surprise())
+            tx.emit(Surprise())
 
 
 async def test_a_transaction_has_one_time_from_its_databases_clock(own: OwnDatabase) -> None:

@@ -64,7 +64,7 @@ class Exchange:
         """The service says this, each in a transaction of its own. Returns the ids of all it has said, in order."""
         for event in events:
             async with self.own.db.transaction() as tx:
-                await tx.emit(event)
+                tx.emit(event)
         return await self.said()
 
     async def said(self) -> list[UUID]:

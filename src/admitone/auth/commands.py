@@ -18,7 +18,7 @@ async def sign_up(tx: Tx, email: str, password_hash: str, now: datetime) -> Sess
     user = await repository.insert_user(tx, User(user_id=uuid4(), version=1, email=email, password_hash=password_hash, created_at=now))
     if user is None:
         raise EmailTaken
-    await tx.emit(UserCreated(user_id=user.user_id, email=user.email, version=user.version))
+    tx.emit(UserCreated(user_id=user.user_id, email=user.email, version=user.version))
     return await open_session(tx, user, now)
 
 

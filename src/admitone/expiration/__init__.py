@@ -2,7 +2,7 @@
 
 owns: timers
 publishes: ExpirationComplete
-listens to: OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted
+listens to: OrderCreated, OrderExtended, OrderCancelled, OrderCompleted
 """
 
 from admitone.expiration.gauges import GAUGES

@@ -1,17 +1,25 @@
 """The commands of expiration."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from admitone.events import ExpirationComplete, OrderEvent
 from admitone.expiration import repository
+from admitone.expiration.repository import Timer
 from admitone.kit.data.db import Tx
-from admitone.kit.observe.log import correlation, correlation_scope
+from admitone.kit.observe.log import correlation_scope
+from admitone.kit.service import Delivered
 
 
-async def follow_order(tx: Tx, order: OrderEvent) -> None:
-    """Set the timer of an open order; remove that of an order that has ended."""
-    open_still = order.status in ("created", "awaiting:payment")
-    await repository.set_timer(tx, order.order_id, order.version, order.cancel_at if open_still else None, correlation())
+async def follow_orders(tx: Tx, run: Sequence[Delivered]) -> None:
+    """Set the timers of open orders; remove those of orders that have ended."""
+    await repository.set_timers(tx, [_timer(delivered.event, delivered.correlation_id) for delivered in run])
+
+
+def _timer(order: OrderEvent, correlation_id: UUID) -> Timer:
+    due = order.cancel_at if order.status in ("created", "awaiting:payment") else None
+    return Timer(order_id=order.order_id, version=order.version, due=due, correlation_id=correlation_id)
 
 
 async def ring_due_timers(tx: Tx, now: datetime) -> int:
@@ -20,5 +28,5 @@ async def ring_due_timers(tx: Tx, now: datetime) -> int:
     for timer in rung:
         assert timer.due is not None
         with correlation_scope(timer.correlation_id):
-            await tx.emit(ExpirationComplete(order_id=timer.order_id, cancel_at=timer.due))
+            tx.emit(ExpirationComplete(order_id=timer.order_id, cancel_at=timer.due))
     return len(rung)

@@ -1,14 +1,16 @@
 """Event handlers of expiration."""
 
-from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderEvent, OrderExtended, OrderReserved
+from collections.abc import Sequence
+
+from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderExtended
 from admitone.expiration import commands
 from admitone.kit.data.db import Tx
-from admitone.kit.service import Handlers
+from admitone.kit.service import Delivered, Handlers
 
 handlers = Handlers("expiration")
 
 
-@handlers.on(OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted)
-async def follow_order(event: OrderEvent, tx: Tx) -> None:
+@handlers.on_runs(OrderCreated, OrderExtended, OrderCancelled, OrderCompleted, row="order_id")
+async def follow_orders(run: Sequence[Delivered], tx: Tx) -> None:
     """The timer of an open order is set to its deadline; that of an ended one is forgotten."""
-    await commands.follow_order(tx, event)
+    await commands.follow_orders(tx, run)

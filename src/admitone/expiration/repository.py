@@ -1,5 +1,6 @@
 """Every SQL statement of expiration."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -12,23 +13,24 @@ class Timer(Struct, frozen=True, kw_only=True):
     order_id: UUID
     version: int
     due: datetime | None
-    rung_at: datetime | None
+    rung_at: datetime | None = None
     correlation_id: UUID
 
 
-async def set_timer(tx: Tx, order_id: UUID, version: int, due: datetime | None, correlation_id: UUID) -> None:
-    """Set, move or clear the timer of an order, if the event's version is newer than the stored one."""
+async def set_timers(tx: Tx, timers: Sequence[Timer]) -> None:
+    """Set, move or clear the timers of orders, each if its version is newer than the stored one. No order may be among them twice."""
     await tx.run(
         """
-        INSERT INTO timers AS timer (order_id, version, due, correlation_id) VALUES ($1, $2, $3, $4)
+        INSERT INTO timers AS timer (order_id, version, due, correlation_id)
+        SELECT * FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::uuid[]) ORDER BY 1
         ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, due = excluded.due,
             rung_at = CASE WHEN timer.due IS NOT DISTINCT FROM excluded.due THEN timer.rung_at END
         WHERE timer.version < excluded.version
         """,
-        order_id,
-        version,
-        due,
-        correlation_id,
+        [timer.order_id for timer in timers],
+        [timer.version for timer in timers],
+        [timer.due for timer in timers],
+        [timer.correlation_id for timer in timers],
     )
 
 

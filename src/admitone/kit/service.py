@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
 
 from admitone.kit.data.db import Database, Tx
 from admitone.kit.event import LISTENERS, Event
 from admitone.kit.observe.gauges import Gauge
+from admitone.kit.observe.log import causation_id, correlation
 
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
@@ -15,25 +18,70 @@ Job = Callable[..., Coroutine[Any, Any, None]]
 JobType = TypeVar("JobType", bound=Job)
 
 
+class Delivered(NamedTuple):
+    """An event as it reached a service."""
+
+    event: Any
+    event_id: UUID | None
+    correlation_id: UUID
+
+    @classmethod
+    def now(cls, event: Event) -> "Delivered":
+        """The event that is handled now."""
+        return cls(event, causation_id.get(), correlation())
+
+
+RunHandler = Callable[[Sequence[Delivered], Tx], Awaitable[None]]
+RunHandlerType = TypeVar("RunHandlerType", bound=RunHandler)
+
+
+class Runs(NamedTuple):
+    """A handler that takes neighbouring events together, no two of them about the same row."""
+
+    handler: RunHandler
+    row: Callable[[Any], object]
+
+
 class Handlers:
     """The event handlers of one service, one per event."""
 
     def __init__(self, service: str) -> None:
         self.service = service
         self.by_event: dict[type[Event], Handler] = {}
+        self.of_runs: dict[type[Event], Runs] = {}
 
     def on(self, *events: type[Event]) -> Callable[[HandlerType], HandlerType]:
         """Register a handler. Returning from it means done; raising means retry."""
 
         def register(handler: HandlerType) -> HandlerType:
             for event in events:
-                if event in self.by_event:
-                    raise TypeError(f"{self.service} hears {event.__name__} twice: call both from one handler")
-                self.by_event[event] = handler
-                LISTENERS[event][self.service] = handler
+                self._register(event, handler, handler)
             return handler
 
         return register
+
+    def on_runs(self, *events: type[Event], row: str) -> Callable[[RunHandlerType], RunHandlerType]:
+        """Register a handler that takes a run of neighbouring events at once; `row` is the field that says which row an event changes.
+
+        No two events of a run are about the same row, so a run has the same effect as its events one by one, and one statement can do it.
+        """
+
+        def register(handler: RunHandlerType) -> RunHandlerType:
+            async def one(event: Event, tx: Tx) -> None:
+                await handler([Delivered.now(event)], tx)
+
+            for event in events:
+                self._register(event, one, handler)
+                self.of_runs[event] = Runs(handler, attrgetter(row))
+            return handler
+
+        return register
+
+    def _register(self, event: type[Event], handler: Handler, shown: Callable[..., Any]) -> None:
+        if event in self.by_event:
+            raise TypeError(f"{self.service} hears {event.__name__} twice: call both from one handler")
+        self.by_event[event] = handler
+        LISTENERS[event][self.service] = shown
 
 
 def ephemeral_listener(service: str, *events: type[Event]) -> Callable[[JobType], JobType]:

@@ -45,14 +45,23 @@ class Rehearsal:
 
     @property
     def tx(self) -> Tx:
+        """For looking."""
         return Tx(self._connection, self.service.name, self.now)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """Within the one that never commits: it is taken back alone where its block raises."""
+        async with self._connection.transaction():
+            tx = Tx(self._connection, self.service.name, self.now)
+            yield tx
+            await tx.write_outbox()
 
     async def hears(self, *events: Event) -> None:
         """Each event reaches its handler, as often as it is given: there is no inbox here to drop a repetition."""
         assert self.service.handlers is not None
         for event in events:
-            async with self._connection.transaction():
-                await self.service.handlers.by_event[type(event)](event, self.tx)
+            async with self.transaction() as tx:
+                await self.service.handlers.by_event[type(event)](event, tx)
 
     async def does(
         self,
@@ -61,8 +70,8 @@ class Rehearsal:
         **kwargs: Arguments.kwargs,
     ) -> Result:
         """The command's result; a refusal leaves nothing behind, as in a transaction of its own."""
-        async with self._connection.transaction():
-            return await command(self.tx, *args, **kwargs)
+        async with self.transaction() as tx:
+            return await command(tx, *args, **kwargs)
 
     async def said(self) -> list[Event]:
         """What the service has said since the last time we asked, in order."""

@@ -92,7 +92,7 @@ async def replay(db: Database, letter: DeadLetter) -> tuple[bool, str]:
             message = await tx.value("SELECT message FROM parked WHERE event_id = $1 FOR UPDATE", letter.event_id)
             if message is None:
                 return True, "is not parked any more"
-            handled_now = await handle(HANDLERS[letter.service], message, tx)
+            handled_now = await handle(HANDLERS[letter.service], [message], tx)
             await tx.run("DELETE FROM parked WHERE event_id = $1", letter.event_id)
     except TooEarly as early:
         at = tx.now + timedelta(seconds=early.seconds)
@@ -129,7 +129,7 @@ async def drop(db: Database, letter: DeadLetter, reason: str) -> bool:
         )
         envelope = _envelope(message) if message is not None else None
         if envelope is not None:
-            await record_handled(envelope, tx)  # So that it is not handled either when the stream brings it once more.
+            await record_handled([envelope], tx)  # So that it is not handled either when the stream brings it once more.
     return message is not None
 
 

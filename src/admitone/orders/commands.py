@@ -1,5 +1,6 @@
 """The commands of orders. Each changes the status by one guarded UPDATE, so the first change of an open order wins."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -18,11 +19,10 @@ from admitone.events import (
     PaymentCreated,
     PaymentFailed,
     PaymentUncollected,
-    TicketEvent,
 )
 from admitone.kit.data.db import Tx
 from admitone.kit.observe.log import correlation, correlation_scope
-from admitone.kit.service import TooEarly
+from admitone.kit.service import Delivered, TooEarly
 from admitone.orders import repository
 from admitone.orders.model import (
     MAX_ATTEMPTS,
@@ -65,7 +65,7 @@ async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents:
             cancel_at,
         )
         if order is not None:
-            await tx.emit(_state(order, OrderCreated))
+            tx.emit(_state(order, OrderCreated))
             return order
         refusal = await _why_not(tx, user_id, ticket_id, seen_price_cents, settings.max_open_orders)
         if refusal is not None:
@@ -92,13 +92,12 @@ async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int
     return None
 
 
-async def copy_ticket(tx: Tx, ticket: TicketEvent) -> None:
-    """Keep the newest state of a ticket; it also confirms the lock of the order that it names."""
-    await repository.upsert_ticket_copy(tx, ticket)
-    if ticket.order_id is not None:
-        order = await repository.confirm(tx, ticket.order_id)
-        if order is not None:
-            await tx.emit(_state(order, OrderReserved))
+async def copy_tickets(tx: Tx, run: Sequence[Delivered]) -> None:
+    """Keep the newest state of each ticket; it also confirms the lock of the order that it names."""
+    await repository.upsert_ticket_copies(tx, [delivered.event for delivered in run])
+    named = {delivered.event.order_id: delivered for delivered in run if delivered.event.order_id is not None}
+    for order in await repository.confirm(tx, list(named)) if named else ():
+        tx.emit(_state(order, OrderReserved), named[order.order_id])
 
 
 async def extend(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Order:
@@ -108,7 +107,7 @@ async def extend(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Order:
     """
     order = await repository.extend(tx, order_id, user_id, EXTENSION, now)
     if order is not None:
-        await tx.emit(_state(order, OrderExtended))
+        tx.emit(_state(order, OrderExtended))
         return order
     order = await repository.get(tx, order_id)
     if order is None or order.user_id != user_id:
@@ -137,7 +136,7 @@ async def cancel(tx: Tx, order_id: UUID, reason: str) -> bool:
     """End an order that is still open; False when it is not."""
     order = await repository.cancel(tx, order_id, reason)
     if order is not None:
-        await tx.emit(_state(order, OrderCancelled))
+        tx.emit(_state(order, OrderCancelled))
     return order is not None
 
 
@@ -145,7 +144,7 @@ async def expire(tx: Tx, event: ExpirationComplete, now: datetime) -> None:
     """Cancel an order whose time is over by our own clock. Raises TooEarly when it is not over yet."""
     order = await repository.expire(tx, event.order_id, event.cancel_at, now)
     if order is not None:
-        await tx.emit(_state(order, OrderCancelled))
+        tx.emit(_state(order, OrderCancelled))
         return
     order = await repository.get(tx, event.order_id)
     if order is not None and order.status in ("created", "awaiting:payment") and order.cancel_at == event.cancel_at:
@@ -158,7 +157,7 @@ async def expire_overdue(tx: Tx, now: datetime) -> int:
     orders = await repository.expire_overdue(tx, now)
     for order in orders:
         with correlation_scope(await repository.correlation_of_order(tx, order.order_id) or correlation()):
-            await tx.emit(_state(order, OrderCancelled))
+            tx.emit(_state(order, OrderCancelled))
     return len(orders)
 
 
@@ -166,7 +165,7 @@ async def complete(tx: Tx, order_id: UUID, amount_cents: int, currency: str) -> 
     """The bank has approved the money. If the order has ended meanwhile, nothing happens: payments gives the approval back."""
     order = await repository.complete(tx, order_id, amount_cents, currency)
     if order is not None:
-        await tx.emit(_state(order, OrderCompleted))
+        tx.emit(_state(order, OrderCompleted))
 
 
 async def record_failed_payment(tx: Tx, event: PaymentFailed, now: datetime) -> None:
@@ -192,7 +191,7 @@ async def refund(tx: Tx, order_id: UUID, relist: bool) -> None:
     """The buyer has the money back. The ticket stays sold, unless it is to be on sale again; a second time changes nothing."""
     order = await repository.refund(tx, order_id, relist)
     if order is not None:
-        await tx.emit(_state(order, OrderRefunded))
+        tx.emit(_state(order, OrderRefunded))
 
 
 def _state(order: Order, event: type[OrderEvent]) -> OrderEvent:

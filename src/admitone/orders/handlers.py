@@ -1,5 +1,7 @@
 """Event handlers of orders."""
 
+from collections.abc import Sequence
+
 from admitone.events import (
     ExpirationComplete,
     PaymentAuthorized,
@@ -9,20 +11,19 @@ from admitone.events import (
     PaymentUncollected,
     ReservationRefused,
     TicketCreated,
-    TicketEvent,
     TicketUpdated,
 )
 from admitone.kit.data.db import Tx
-from admitone.kit.service import Handlers
+from admitone.kit.service import Delivered, Handlers
 from admitone.orders import commands
 
 handlers = Handlers("orders")
 
 
-@handlers.on(TicketCreated, TicketUpdated)
-async def copy_ticket(event: TicketEvent, tx: Tx) -> None:
+@handlers.on_runs(TicketCreated, TicketUpdated, row="ticket_id")
+async def copy_tickets(run: Sequence[Delivered], tx: Tx) -> None:
     """The newest state of each ticket is kept; one that names an order confirms that order's lock."""
-    await commands.copy_ticket(tx, event)
+    await commands.copy_tickets(tx, run)
 
 
 @handlers.on(ReservationRefused)

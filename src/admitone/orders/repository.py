@@ -1,6 +1,6 @@
 """Every SQL statement of orders. Each one checks its own conditions; what it returns is the outcome."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -59,15 +59,15 @@ async def insert_order(
     )
 
 
-async def confirm(tx: Tx, order_id: UUID) -> Order | None:
-    """The order, payable from now on; or None when it was before, or has ended."""
-    return await tx.one(
+async def confirm(tx: Tx, order_ids: Sequence[UUID]) -> list[Order]:
+    """Those of the orders that are payable from now on. Not those that were before, or have ended."""
+    return await tx.all(
         Order,
         """
         UPDATE orders SET status = 'awaiting:payment', version = version + 1
-        WHERE order_id = $1 AND status = 'created' RETURNING *
+        WHERE order_id = ANY($1::uuid[]) AND status = 'created' RETURNING *
         """,
-        order_id,
+        order_ids,
     )
 
 
@@ -208,27 +208,28 @@ async def refund(tx: Tx, order_id: UUID, relist: bool) -> Order | None:
     )
 
 
-async def upsert_ticket_copy(tx: Tx, ticket: TicketEvent) -> None:
-    """Insert or update the copy of a ticket from any of its events; the newer version wins."""
+async def upsert_ticket_copies(tx: Tx, tickets: Sequence[TicketEvent]) -> None:
+    """Insert or update copies of tickets, each from any of its events; the newer version wins. No ticket may be among them twice."""
     await tx.run(
         """
         INSERT INTO ticket_copies AS copy
             (ticket_id, version, seller_id, title, price_cents, currency, order_id, withdrawn, sold)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::uuid[],
+            $8::boolean[], $9::boolean[]) ORDER BY 1
         ON CONFLICT (ticket_id) DO UPDATE SET version = excluded.version, seller_id = excluded.seller_id,
             title = excluded.title, price_cents = excluded.price_cents, currency = excluded.currency,
             order_id = excluded.order_id, withdrawn = excluded.withdrawn, sold = excluded.sold
         WHERE copy.version < excluded.version
         """,
-        ticket.ticket_id,
-        ticket.version,
-        ticket.seller_id,
-        ticket.title,
-        ticket.price_cents,
-        ticket.currency,
-        ticket.order_id,
-        ticket.withdrawn,
-        ticket.sold,
+        [ticket.ticket_id for ticket in tickets],
+        [ticket.version for ticket in tickets],
+        [ticket.seller_id for ticket in tickets],
+        [ticket.title for ticket in tickets],
+        [ticket.price_cents for ticket in tickets],
+        [ticket.currency for ticket in tickets],
+        [ticket.order_id for ticket in tickets],
+        [ticket.withdrawn for ticket in tickets],
+        [ticket.sold for ticket in tickets],
     )
 
 

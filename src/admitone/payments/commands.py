@@ -92,7 +92,7 @@ async def record_authorized(tx: Tx, charge_id: UUID, stripe_id: str, now: dateti
     """The bank has approved. Whether that completes the order, orders decides."""
     charge = await repository.authorized(tx, charge_id, stripe_id, now)
     if charge is not None:
-        await tx.emit(
+        tx.emit(
             PaymentAuthorized(
                 charge_id=charge.charge_id,
                 order_id=charge.order_id,
@@ -107,7 +107,7 @@ async def record_captured(tx: Tx, charge_id: UUID, now: datetime) -> None:
     charge = await repository.completed(tx, charge_id, now)
     if charge is not None:
         await ledger.book_capture(tx, charge, now)
-        await tx.emit(
+        tx.emit(
             PaymentCreated(
                 charge_id=charge.charge_id,
                 order_id=charge.order_id,
@@ -121,14 +121,14 @@ async def record_failed(tx: Tx, charge_id: UUID, failure: str, now: datetime) ->
     """The attempt has ended without money: declined, or voided."""
     charge = await repository.failed(tx, charge_id, failure, now)
     if charge is not None:
-        await tx.emit(PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure))
+        tx.emit(PaymentFailed(charge_id=charge.charge_id, order_id=charge.order_id, attempt=charge.attempt, decline_code=failure))
 
 
 async def record_uncollected(tx: Tx, charge_id: UUID, error: str, now: datetime) -> None:
     """The money of a complete order can't be taken any more. A person decides what follows."""
     charge = await repository.uncollected(tx, charge_id, error, now)
     if charge is not None:
-        await tx.emit(
+        tx.emit(
             PaymentUncollected(
                 charge_id=charge.charge_id,
                 order_id=charge.order_id,
@@ -160,7 +160,7 @@ async def record_refunded(tx: Tx, charge_id: UUID, refund_id: str | None, now: d
     charge = await repository.refunded(tx, charge_id, refund_id, now)
     if charge is not None:
         given_back = await ledger.book_refund(tx, charge, now)
-        await tx.emit(
+        tx.emit(
             PaymentRefunded(
                 charge_id=charge.charge_id,
                 order_id=charge.order_id,

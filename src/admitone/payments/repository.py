@@ -1,5 +1,6 @@
 """Every SQL statement of payments but the ledger's. Each decides by itself, and answers by what it returns."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,27 +14,28 @@ CONFIRMATION_LOOKS = timedelta(seconds=10)
 """How often a payment that its buyer has to confirm is looked at, in case nobody tells us."""
 
 
-async def keep_newest(tx: Tx, order: OrderEvent) -> None:
-    """A copy of an order, made from any of its events: the newer version wins."""
+async def keep_newest(tx: Tx, orders: Sequence[OrderEvent]) -> None:
+    """Copies of orders, each made from any of its events: the newer version wins. No order may be among them twice."""
     await tx.run(
         """
         INSERT INTO order_copies AS copy
             (order_id, version, user_id, status, price_cents, currency, expires_at, seller_id, fee_basis_points)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[],
+            $8::uuid[], $9::integer[]) ORDER BY 1
         ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, user_id = excluded.user_id,
             status = excluded.status, price_cents = excluded.price_cents, currency = excluded.currency,
             expires_at = excluded.expires_at, seller_id = excluded.seller_id, fee_basis_points = excluded.fee_basis_points
         WHERE copy.version < excluded.version
         """,
-        order.order_id,
-        order.version,
-        order.user_id,
-        order.status,
-        order.price_cents,
-        order.currency,
-        order.expires_at,
-        order.seller_id,
-        order.fee_basis_points,
+        [order.order_id for order in orders],
+        [order.version for order in orders],
+        [order.user_id for order in orders],
+        [order.status for order in orders],
+        [order.price_cents for order in orders],
+        [order.currency for order in orders],
+        [order.expires_at for order in orders],
+        [order.seller_id for order in orders],
+        [order.fee_basis_points for order in orders],
     )
 
 

@@ -1,5 +1,6 @@
 """The commands of tickets."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -7,6 +8,7 @@ import msgspec
 
 from admitone.events import OrderEvent, OrderRefunded, ReservationRefused, TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.data.db import Tx
+from admitone.kit.service import Delivered
 from admitone.tickets import repository
 from admitone.tickets.model import NoteNotFound, NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn
 
@@ -16,7 +18,7 @@ async def list_ticket(tx: Tx, seller_id: UUID, title: str, price_cents: int, cur
     ticket = await repository.insert(tx, uuid4(), seller_id, title, price_cents, currency, now)
     if note:
         await write_note(tx, ticket.ticket_id, seller_id, note)
-    await tx.emit(_state(ticket, TicketCreated))
+    tx.emit(_state(ticket, TicketCreated))
     return ticket
 
 
@@ -25,7 +27,7 @@ async def edit_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, pric
     ticket = await repository.edit(tx, ticket_id, seller_id, title, price_cents)
     if ticket is None:
         raise await _why_not(tx, ticket_id, seller_id)
-    await tx.emit(_state(ticket, TicketUpdated))
+    tx.emit(_state(ticket, TicketUpdated))
     return ticket
 
 
@@ -33,7 +35,7 @@ async def withdraw_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID) -> None:
     """Take a ticket off the market; a second time changes nothing. Raises as edit_ticket does."""
     ticket = await repository.withdraw(tx, ticket_id, seller_id)
     if ticket is not None:
-        await tx.emit(_state(ticket, TicketUpdated))
+        tx.emit(_state(ticket, TicketUpdated))
         return
     refusal = await _why_not(tx, ticket_id, seller_id)
     if not isinstance(refusal, TicketWithdrawn):
@@ -56,12 +58,19 @@ async def read_note(tx: Tx, ticket_id: UUID, reader_id: UUID) -> str:
     return note
 
 
-async def lock_ticket(tx: Tx, order: OrderEvent) -> None:
-    """Lock the ticket for this order, unless a newer order is known. Refuse it when title or price differ, or it is withdrawn."""
-    ticket = await repository.lock(tx, order)
-    if ticket is not None:
-        await tx.emit(_state(ticket, TicketUpdated))
-        return
+async def lock_tickets(tx: Tx, run: Sequence[Delivered]) -> None:
+    """Lock the ticket of each order, unless a newer order is known. Refuse it when title or price differ, or it is withdrawn."""
+    locked = {ticket.order_id: ticket for ticket in await repository.lock(tx, [delivered.event for delivered in run])}
+    for delivered in run:
+        ticket = locked.get(delivered.event.order_id)
+        if ticket is not None:
+            tx.emit(_state(ticket, TicketUpdated), delivered)
+        else:
+            await _refuse_lock(tx, delivered)
+
+
+async def _refuse_lock(tx: Tx, delivered: Delivered) -> None:
+    order = delivered.event
     is_newest = await repository.remember_fencing_token(tx, order.ticket_id, order.lock)
     ticket = await repository.get(tx, order.ticket_id)
     if ticket is None:
@@ -69,23 +78,23 @@ async def lock_ticket(tx: Tx, order: OrderEvent) -> None:
     if not is_newest:
         return  # A newer order was heard of, or this very one: then it has had its answer.
     reason = "withdrawn" if ticket.withdrawn else "price_changed"
-    await tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))
+    tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason), delivered)
 
 
 async def lock_longer(tx: Tx, order: OrderEvent) -> None:
     """Lock the ticket until the new deadline. When OrderExtended arrives before OrderCreated, it locks in its place."""
     ticket = await repository.lock_longer(tx, order)
     if ticket is None:
-        await lock_ticket(tx, order)
+        await lock_tickets(tx, [Delivered.now(order)])
     else:
-        await tx.emit(_state(ticket, TicketUpdated))
+        tx.emit(_state(ticket, TicketUpdated))
 
 
 async def unlock_ticket(tx: Tx, order: OrderEvent) -> None:
     """Free the ticket after an order ended without a sale, if it is held by that fencing token or an older one."""
     ticket = await repository.unlock(tx, order.ticket_id, order.lock)
     if ticket is not None:
-        await tx.emit(_state(ticket, TicketUpdated))
+        tx.emit(_state(ticket, TicketUpdated))
     else:
         await repository.remember_fencing_token(tx, order.ticket_id, order.lock)
 
@@ -95,7 +104,7 @@ async def sell_ticket(tx: Tx, order: OrderEvent) -> None:
     await repository.record_purchase(tx, order.order_id, order.user_id, refunded=False)
     ticket = await repository.sell(tx, order.ticket_id, order.order_id, order.lock)
     if ticket is not None:
-        await tx.emit(_state(ticket, TicketUpdated))
+        tx.emit(_state(ticket, TicketUpdated))
 
 
 async def relist_ticket(tx: Tx, order: OrderRefunded) -> None:
@@ -107,7 +116,7 @@ async def relist_ticket(tx: Tx, order: OrderRefunded) -> None:
     if order.relist:
         ticket = await repository.relist(tx, order.ticket_id, order.lock)
         if ticket is not None:
-            await tx.emit(_state(ticket, TicketUpdated))
+            tx.emit(_state(ticket, TicketUpdated))
 
 
 async def _why_not(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Exception:

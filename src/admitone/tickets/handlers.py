@@ -1,17 +1,19 @@
 """Event handlers of tickets. The fencing token decides, never the order of arrival."""
 
+from collections.abc import Sequence
+
 from admitone.events import OrderCancelled, OrderCompleted, OrderCreated, OrderExtended, OrderRefunded
 from admitone.kit.data.db import Tx
-from admitone.kit.service import Handlers
+from admitone.kit.service import Delivered, Handlers
 from admitone.tickets import commands
 
 handlers = Handlers("tickets")
 
 
-@handlers.on(OrderCreated)
-async def lock_ordered_ticket(event: OrderCreated, tx: Tx) -> None:
+@handlers.on_runs(OrderCreated, row="ticket_id")
+async def lock_ordered_tickets(run: Sequence[Delivered], tx: Tx) -> None:
     """A ticket somebody ordered is locked for them."""
-    await commands.lock_ticket(tx, event)
+    await commands.lock_tickets(tx, run)
 
 
 @handlers.on(OrderExtended)

@@ -1,5 +1,6 @@
 """Every SQL statement of tickets. Each decides by itself, and answers by what it returns."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -60,26 +61,30 @@ async def withdraw(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Ticket | None:
     )
 
 
-async def lock(tx: Tx, order: OrderEvent) -> Ticket | None:
-    """The ticket, locked for this order. None when its fencing token is not newer, or title, price or currency differ.
+async def lock(tx: Tx, orders: Sequence[OrderEvent]) -> list[Ticket]:
+    """The tickets that are locked for these orders from now on. No two orders may be for the same ticket.
 
-    A newer token means that every older order has ended. One that was paid was refunded, and its event is still on its way.
+    Not locked is one whose fencing token is not newer, or whose title, price or currency differ. A newer token means that every older
+    order has ended. One that was paid was refunded, and its event is still on its way.
     """
-    return await tx.one(
+    return await tx.all(
         Ticket,
         """
-        UPDATE tickets SET sold = false, order_id = $2, lock = $3, locked_until = $4, version = version + 1
-        WHERE ticket_id = $1 AND lock < $3 AND NOT withdrawn
-            AND title = $5 AND price_cents = $6 AND currency = $7
-        RETURNING *
+        UPDATE tickets SET sold = false, order_id = ordered.order_id, lock = ordered.lock, locked_until = ordered.cancel_at,
+            version = version + 1
+        FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::timestamptz[], $5::text[], $6::bigint[], $7::text[])
+            AS ordered (ticket_id, order_id, lock, cancel_at, title, price_cents, currency)
+        WHERE tickets.ticket_id = ordered.ticket_id AND tickets.lock < ordered.lock AND NOT withdrawn
+            AND tickets.title = ordered.title AND tickets.price_cents = ordered.price_cents AND tickets.currency = ordered.currency
+        RETURNING tickets.*
         """,
-        order.ticket_id,
-        order.order_id,
-        order.lock,
-        order.cancel_at,
-        order.title,
-        order.price_cents,
-        order.currency,
+        [order.ticket_id for order in orders],
+        [order.order_id for order in orders],
+        [order.lock for order in orders],
+        [order.cancel_at for order in orders],
+        [order.title for order in orders],
+        [order.price_cents for order in orders],
+        [order.currency for order in orders],
     )
 
 

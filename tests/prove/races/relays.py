@@ -108,7 +108,7 @@ async def _write(
             for number, drawn in enumerate(await tx.connection.fetch(DRAW_VERSIONS, mine)):
                 if number == dawdles_at:
                     await asyncio.sleep(chance.uniform(0, MAX_TRANSACTION_SECONDS))
-                await tx.emit(order_extended(order_id=drawn["ticket_id"], version=drawn["version"]))
+                tx.emit(order_extended(order_id=drawn["ticket_id"], version=drawn["version"]))
             if chance.random() < ROLLED_BACK:
                 raise Crash
 

@@ -111,7 +111,7 @@ BUGS = (
         (
             Edit(
                 "admitone.tickets.commands:lock_ticket",
-                "await tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))",
+                "tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))",
                 "_ = reason",
             ),
         ),

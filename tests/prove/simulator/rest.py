@@ -231,6 +231,7 @@ class Rest:
                 tx = Tx(connection, service, self.world.nodes[service].now)
                 try:
                     await handlers.by_event[type(event)](event, tx)
+                    await tx.write_outbox()
                 except TooEarly:
                     self.broken("I8", f"{service} finds a deadline too early that has passed long ago")
             after = [await connection.fetch(sql) for sql in (look, rows, columns)]

@@ -6,8 +6,8 @@ import functools
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any, Protocol, TypeVar
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
@@ -90,6 +90,15 @@ def _row(row: type[Row], record: asyncpg.Record) -> Row:
     return row(**{name: value for name, value in record.items() if name in known})
 
 
+class Cause(Protocol):
+    """What an event follows from."""
+
+    @property
+    def event_id(self) -> UUID | None: ...
+    @property
+    def correlation_id(self) -> UUID: ...
+
+
 class Tx:
     """An open transaction of one service. `now` was read from the service's clock when it began."""
 
@@ -97,7 +106,7 @@ class Tx:
         self.connection = connection
         self.service = service
         self.now = now
-        self.emitted = False
+        self._emitted: list[tuple[UUID, str, object, UUID, UUID | None]] = []
 
     async def one(self, row: type[Row], sql: str, *args: object) -> Row | None:
         """The row that the statement returned, or None."""
@@ -118,26 +127,34 @@ class Tx:
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
-    async def emit(self, event: Event) -> None:
-        """Write an event to the outbox. The relay publishes it after this transaction has committed.
+    def emit(self, event: Event, cause: Cause | None = None) -> None:
+        """Note an event for the outbox. The relay publishes it after this transaction has committed.
 
+        `cause` is the delivered event that it follows from; without one, it is the event that is handled now, or the request.
         Raises PermissionError for an event that another service owns.
         """
         if OWNERS.get(type(event)) != self.service:
             raise PermissionError(f"{self.service} may not publish {type(event).__name__}: it does not own it")
+        follows = (correlation(), causation_id.get()) if cause is None else (cause.correlation_id, cause.event_id)
+        self._emitted.append((uuid4(), type(event).__name__, msgspec.to_builtins(event), *follows))
+
+    async def write_outbox(self) -> bool:
+        """Write the noted events to the outbox, in their order: one statement, the last before COMMIT. False when there are none."""
+        if not self._emitted:
+            return False
         await self.connection.execute(
             """
             INSERT INTO outbox (event_id, event, data, correlation_id, causation_id, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6)
+            SELECT event_id, event, data, correlation_id, causation_id, $6
+            FROM unnest($1::uuid[], $2::text[], $3::jsonb[], $4::uuid[], $5::uuid[]) WITH ORDINALITY
+                AS noted (event_id, event, data, correlation_id, causation_id, position)
+            ORDER BY position
             """,
-            uuid4(),
-            type(event).__name__,
-            msgspec.to_builtins(event),
-            correlation(),
-            causation_id.get(),
+            *zip(*self._emitted, strict=True),
             self.now,
         )
-        self.emitted = True
+        self._emitted.clear()
+        return True
 
 
 class Database:
@@ -159,7 +176,8 @@ class Database:
             with _terminate_on_timeout(connection):
                 tx = Tx(connection, self.service, await self.clock(connection))
                 yield tx
-        if tx.emitted:
+                emitted = await tx.write_outbox()
+        if emitted:
             self.emitted.fire()
         self.committed.fire()
 

@@ -69,18 +69,17 @@ class Consumer:
         """In order and in one transaction. When one event of it fails, all is taken back and each is taken by itself."""
         try:
             async with self.db.transaction() as tx:
-                handled = [await handle(self.handlers, message.data, tx) for message in batch]
+                handled = await handle(self.handlers, [message.data for message in batch], tx)
         except Exception:
             for message in batch:
                 await self._handle_alone(message)
         else:
-            for message, event in zip(batch, handled, strict=True):
-                await self._done(message, event)
+            await self._done(batch, handled)
 
     async def _handle_alone(self, message: Msg) -> None:
         try:
             async with self.db.transaction() as tx:
-                event = await handle(self.handlers, message.data, tx)
+                handled = await handle(self.handlers, [message.data], tx)
         except TooEarly as early:
             await message.nak(delay=early.seconds)
         except TRANSIENT:
@@ -89,12 +88,13 @@ class Consumer:
             await self._failed(message, error)
         else:
             self._failures.pop(_event_id(message), None)
-            await self._done(message, event)
+            await self._done([message], handled)
 
-    async def _done(self, message: Msg, event: str | None) -> None:
-        if event is not None:
+    async def _done(self, messages: list[Msg], handled: list[str]) -> None:
+        for event in handled:
             HANDLED.labels(self.handlers.service, event).inc()
-        await message.ack()
+        for message in messages:
+            await message.ack()
 
     async def _failed(self, message: Msg, error: Exception) -> None:
         """Retry a failing event after a delay; park it after the last retry, so that it does not block the others."""

@@ -1,4 +1,6 @@
-"""Handle one event once, in one transaction with its inbox row. Used by the consumer and by the replay of parked events."""
+"""Handle events once, in one transaction with their inbox rows. Used by the consumer and by the replay of parked events."""
+
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -6,41 +8,79 @@ from admitone.kit.data.db import Tx
 from admitone.kit.event import CATALOGUE, Event, Message
 from admitone.kit.observe.log import causation_id, clear_correlation, correlation_id
 from admitone.kit.observe.metrics import HANDLING
-from admitone.kit.service import Handler, Handlers
+from admitone.kit.service import Delivered, Handler, Handlers
 
 
 class Unreadable(Exception):
     """The message is not an event that this service knows. A retry can't help, so it is parked at once."""
 
 
-async def handle(handlers: Handlers, data: bytes, tx: Tx) -> str | None:
-    """Record the event in the inbox, call its handler, and return the event's name; None when it was handled before.
+async def handle(handlers: Handlers, messages: Sequence[bytes], tx: Tx) -> list[str]:
+    """Record the events in the inbox, and call the handlers of the new ones in order. Returns the names of the new ones.
 
     Events and log lines from here on carry the event's correlation id, also those about a failure.
-    Raises Unreadable, and what the handler raises.
+    Raises Unreadable, and what a handler raises.
     """
     clear_correlation()
-    envelope = envelope_of(data)
-    correlation_id.set(envelope.correlation_id)
-    causation_id.set(envelope.event_id)
-    event, handler = decode(handlers, envelope)
-    if not await record_handled(envelope, tx):
-        return None
-    with HANDLING.labels(handlers.service, envelope.event).time():
-        await handler(event, tx)
-    return envelope.event
+    envelopes, events = [], []
+    for data in messages:
+        envelope = envelope_of(data)
+        correlation_id.set(envelope.correlation_id)
+        causation_id.set(envelope.event_id)
+        event, _ = decode(handlers, envelope)
+        envelopes.append(envelope)
+        events.append(event)
+    new = await record_handled(envelopes, tx)
+    deliveries = [Delivered(events[position], envelopes[position].event_id, envelopes[position].correlation_id) for position in new]
+    for run in split_into_runs(handlers, deliveries):
+        correlation_id.set(run[0].correlation_id)
+        causation_id.set(run[0].event_id)
+        first = type(run[0].event)
+        with HANDLING.labels(handlers.service, first.__name__).time():
+            if first in handlers.of_runs:
+                await handlers.of_runs[first].handler(run, tx)
+            else:
+                await handlers.by_event[first](run[0].event, tx)
+    return [type(delivery.event).__name__ for delivery in deliveries]
 
 
-async def record_handled(envelope: Message, tx: Tx) -> bool:
-    """Insert the event's inbox row, so that it is not handled again. False when the row is there already."""
-    return bool(
-        await tx.run(
-            "INSERT INTO inbox (event_id, event, handled_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            envelope.event_id,
-            envelope.event,
-            tx.now,
-        )
+async def record_handled(envelopes: Sequence[Message], tx: Tx) -> list[int]:
+    """Insert the events' inbox rows, so that they are not handled again. Returns the positions of those that had none before."""
+    rows = await tx.connection.fetch(
+        """
+        INSERT INTO inbox (event_id, event, handled_at)
+        SELECT event_id, event, $3 FROM unnest($1::uuid[], $2::text[]) AS delivered (event_id, event) ORDER BY event_id
+        ON CONFLICT DO NOTHING RETURNING event_id
+        """,
+        [envelope.event_id for envelope in envelopes],
+        [envelope.event for envelope in envelopes],
+        tx.now,
     )
+    inserted = {row["event_id"] for row in rows}
+    new = []
+    for position, envelope in enumerate(envelopes):
+        if envelope.event_id in inserted:
+            inserted.remove(envelope.event_id)  # The same event may be in the batch twice.
+            new.append(position)
+    return new
+
+
+def split_into_runs(handlers: Handlers, deliveries: Sequence[Delivered]) -> Iterator[list[Delivered]]:
+    """Neighbours with the same handler of runs, no two about the same row; any other event by itself."""
+    run: list[Delivered] = []
+    rows: set[object] = set()
+    handler = None
+    for delivery in deliveries:
+        runs = handlers.of_runs.get(type(delivery.event))
+        row = runs.row(delivery.event) if runs else None
+        if run and (runs is None or runs.handler is not handler or row in rows):
+            yield run
+            run, rows = [], set()
+        run.append(delivery)
+        rows.add(row)
+        handler = runs.handler if runs else None
+    if run:
+        yield run
 
 
 def envelope_of(data: bytes) -> Message:
