@@ -11,7 +11,7 @@ from admitone.kit.event import Event, published_by
 # auth
 
 
-@published_by("auth")
+@published_by("auth", about="user_id")
 class UserCreated(Event, frozen=True, kw_only=True):
     """Somebody signed up."""
 
@@ -44,17 +44,17 @@ class TicketEvent(Event, frozen=True, kw_only=True):
     """When the order that holds it ends at the latest."""
 
 
-@published_by("tickets")
+@published_by("tickets", about="ticket_id")
 class TicketCreated(TicketEvent, frozen=True):
     """Somebody put a ticket up for sale."""
 
 
-@published_by("tickets")
+@published_by("tickets", about="ticket_id")
 class TicketUpdated(TicketEvent, frozen=True):
     """A ticket changed: its price or title, or it was locked for an order, freed, sold or withdrawn."""
 
 
-@published_by("tickets")
+@published_by("tickets", about="ticket_id")
 class ReservationRefused(Event, frozen=True, kw_only=True):
     """An order can't have the ticket: it was withdrawn, or its price or title is another by now."""
 
@@ -98,32 +98,32 @@ class OrderEvent(Event, frozen=True, kw_only=True):
     """The marketplace's part of the price when the ticket was locked, in hundredths of a percent; it comes out of the seller's share."""
 
 
-@published_by("orders")
+@published_by("orders", about="order_id")
 class OrderCreated(OrderEvent, frozen=True):
     """A buyer clicked Buy: the ticket is theirs to pay for until expires_at."""
 
 
-@published_by("orders")
+@published_by("orders", about="order_id")
 class OrderReserved(OrderEvent, frozen=True):
     """The ticket is locked for this order at the price that was clicked; it may be paid from now on."""
 
 
-@published_by("orders")
+@published_by("orders", about="order_id")
 class OrderExtended(OrderEvent, frozen=True):
     """The buyer has asked for more time, as everybody may once: it may be paid until the new expires_at."""
 
 
-@published_by("orders")
+@published_by("orders", about="order_id")
 class OrderCancelled(OrderEvent, frozen=True):
     """An order ended without a sale; the reason says why. Its ticket is free again."""
 
 
-@published_by("orders")
+@published_by("orders", about="order_id")
 class OrderCompleted(OrderEvent, frozen=True):
     """The payment was approved in time: the ticket is sold to this buyer."""
 
 
-@published_by("orders")
+@published_by("orders", about="order_id")
 class OrderRefunded(OrderEvent, frozen=True):
     """The buyer of a complete order has the money back. The ticket stays sold, unless it is to be on sale again."""
 
@@ -134,7 +134,7 @@ class OrderRefunded(OrderEvent, frozen=True):
 # expiration
 
 
-@published_by("expiration")
+@published_by("expiration", about="order_id")
 class ExpirationComplete(Event, frozen=True, kw_only=True):
     """An order's time is over. Whether that ends it is for orders to decide: it may have been paid."""
 
@@ -146,7 +146,7 @@ class ExpirationComplete(Event, frozen=True, kw_only=True):
 # payments
 
 
-@published_by("payments")
+@published_by("payments", about="order_id")
 class PaymentAuthorized(Event, frozen=True, kw_only=True):
     """The card's bank has approved the amount. Nothing is taken yet."""
 
@@ -157,7 +157,7 @@ class PaymentAuthorized(Event, frozen=True, kw_only=True):
     currency: str
 
 
-@published_by("payments")
+@published_by("payments", about="order_id")
 class PaymentFailed(Event, frozen=True, kw_only=True):
     """An attempt to pay has ended without money: the card was declined, or the approval was given back."""
 
@@ -170,7 +170,7 @@ class PaymentFailed(Event, frozen=True, kw_only=True):
     """What the card's bank said, such as `card_declined`; `voided` when the approval was given back."""
 
 
-@published_by("payments")
+@published_by("payments", about="order_id")
 class PaymentCreated(Event, frozen=True, kw_only=True):
     """The charge was captured: the money for a completed order was taken."""
 
@@ -181,7 +181,7 @@ class PaymentCreated(Event, frozen=True, kw_only=True):
     currency: str
 
 
-@published_by("payments")
+@published_by("payments", about="order_id")
 class PaymentUncollected(Event, frozen=True, kw_only=True):
     """The approved money of a completed order can't be taken any more. The order stands; a person decides what to do."""
 
@@ -192,7 +192,7 @@ class PaymentUncollected(Event, frozen=True, kw_only=True):
     currency: str
 
 
-@published_by("payments")
+@published_by("payments", about="order_id")
 class PaymentRefunded(Event, frozen=True, kw_only=True):
     """The money of a completed order was given back; of a payment that was never collected, nothing had to be."""
 

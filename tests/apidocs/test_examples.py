@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -32,6 +32,7 @@ from admitone.kit.delivery.inbox import Unreadable
 from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message
 from admitone.kit.testing import NOON, Rehearsal
 from admitone.orders import repository as orders
+from admitone.orders.model import Wish
 from admitone.services import SERVICES
 from admitone.tickets import repository as tickets
 from admitone.web.changes import EVENTS, LiveChanges
@@ -171,9 +172,11 @@ async def scene_at_orders(it: Rehearsal, event: Any) -> tuple[str, dict[str, Any
     cancel_at = getattr(event, "cancel_at", NOON + timedelta(minutes=16))
     price = getattr(event, "amount_cents", getattr(event, "price_cents", PRICE))
     await it.hears(ticket_created(ticket_id=ticket_id, price_cents=price))
-    await it.does(orders.insert_order, event.order_id, BOB, ticket_id, None, 0, 8, NOON, cancel_at - timedelta(seconds=30), cancel_at)
+    wish = Wish(event.order_id, BOB, ticket_id, None, None, uuid4())
+    expires_at = cancel_at - timedelta(seconds=30)
+    await it.does(orders.insert_orders, [wish], fee_basis_points=0, max_open=8, expires_at=expires_at, cancel_at=cancel_at)
     if isinstance(event, PaymentAuthorized | PaymentFailed | PaymentCreated | PaymentUncollected | PaymentRefunded):
-        await it.does(orders.confirm, event.order_id)
+        await it.does(orders.confirm, [event.order_id])
     if isinstance(event, PaymentCreated | PaymentUncollected | PaymentRefunded):
         await it.does(orders.complete, event.order_id, price, "USD")
     look = "SELECT status, reason, charge_id, uncollected FROM orders"

@@ -50,7 +50,7 @@ def test_a_route_reads_what_it_says_that_it_reads(operation: Operation) -> None:
     source, told = inspect.getsource(operation.function), operation.documented
     assert re.findall(r"\bread\(request, (\w+)\)", source) == ([told.body.__name__] if is_form(told.body) else [])
     assert re.findall(r"\bread_query\(request, (\w+)\)", source) == ([told.query.__name__] if told.query else [])
-    assert bool(re.search(r"\b(once|claim)\(", source)) == told.takes_key
+    assert bool(re.search(r"\bkey_of\(", source)) == told.takes_key
     assert ("request.body()" in source) == (told.body is object)
     assert ("links(" in source or "_page(" in source) == ("Link" in told.gives_headers)
 

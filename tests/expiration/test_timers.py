@@ -15,7 +15,6 @@ from support.facts import (
     order_completed,
     order_created,
     order_extended,
-    order_reserved,
 )
 
 from admitone import expiration
@@ -63,7 +62,7 @@ async def test_an_order_that_has_ended_is_forgotten(rehearse: Rehearse, end: Ord
 @pytest.mark.parametrize("end", [order_cancelled(), order_completed()])
 async def test_a_late_event_does_not_set_a_forgotten_timer_again(rehearse: Rehearse, end: OrderEvent) -> None:
     async with rehearse(expiration.service) as it:
-        await it.hears(end, order_created(), order_reserved())
+        await it.hears(end, order_created())
         assert await rings(it, LATER) == 0
 
 
@@ -71,7 +70,7 @@ async def test_a_timer_that_has_rung_is_not_set_again_by_news_of_the_same_deadli
     async with rehearse(expiration.service) as it:
         await it.hears(order_created())
         await rings(it, CANCEL_AT)
-        await it.hears(order_created(), order_reserved())
+        await it.hears(order_created(), order_created(version=2))
         assert await rings(it, LATER) == 0
 
 
@@ -94,7 +93,7 @@ async def test_a_newer_deadline_sets_a_timer_again_that_has_rung(rehearse: Rehea
 
 async def test_an_older_deadline_moves_nothing(rehearse: Rehearse) -> None:
     async with rehearse(expiration.service) as it:
-        await it.hears(order_extended(), order_created(), order_reserved())
+        await it.hears(order_extended(), order_created())
         assert await rings(it, LATER - SECOND) == 0
         assert await rings(it, LATER) == 1
 
@@ -124,7 +123,7 @@ async def test_the_next_timer_is_the_earliest_that_has_not_rung(rehearse: Rehear
 async def test_an_ended_order_has_no_timer_whatever_came_first(rehearse: Rehearse, end: OrderEvent) -> None:
     ended = type(end)(**{name: getattr(end, name) for name in end.__struct_fields__} | {"version": 4})
     async with rehearse(expiration.service) as it:
-        for arrival in every_order(order_created(), order_reserved(), order_extended(), ended):
+        for arrival in every_order(order_created(), order_extended(), ended):
             async with heard(it, arrival):
                 assert await it.rows("SELECT version, due, rung_at FROM timers") == [{"version": 4, "due": None, "rung_at": None}], arrival
                 assert await rings(it, LATER) == 0, arrival
@@ -132,7 +131,7 @@ async def test_an_ended_order_has_no_timer_whatever_came_first(rehearse: Rehears
 
 async def test_an_open_order_has_its_newest_deadline_whatever_came_first(rehearse: Rehearse) -> None:
     async with rehearse(expiration.service) as it:
-        for arrival in every_order(order_created(), order_reserved(), order_extended()):
+        for arrival in every_order(order_created(), order_extended()):
             async with heard(it, arrival):
                 assert await rings(it, LATER - SECOND) == 0, arrival
                 assert await rings(it, LATER) == 1, arrival

@@ -30,18 +30,18 @@ async def test_a_cancelled_order_frees_its_ticket_for_the_next_buyer(together: T
     async with together(tickets.service, orders.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play(chance)
-        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS)
         await them[orders.service].does(cancel_by_buyer, order.order_id, BOB)
         await them.play(chance)
         assert await them[tickets.service].rows("SELECT order_id FROM tickets") == [{"order_id": None}]
-        await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
+        await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS)
 
 
 async def test_a_ticket_that_is_being_paid_for_cannot_be_edited(together: Together, chance: Random | None) -> None:
     async with together(tickets.service, orders.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play(chance)
-        await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS)
         await them.play(chance)
         with pytest.raises(TicketLocked):
             await them[tickets.service].does(edit_ticket, ticket.ticket_id, ANN, "Front row", 9990)
@@ -52,7 +52,7 @@ async def test_an_order_at_a_price_that_was_edited_meanwhile_is_cancelled(togeth
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play(chance)
         await them[tickets.service].does(edit_ticket, ticket.ticket_id, ANN, "Front row", 9990)
-        await them[orders.service].does(create_order, BOB, ticket.ticket_id, 4990, SETTINGS, them.now)
+        await them[orders.service].does(create_order, BOB, ticket.ticket_id, 4990, SETTINGS)
         await them.play(chance)
         assert await them[orders.service].rows("SELECT status, reason FROM orders") == [{"status": "cancelled", "reason": "price_changed"}]
         assert await them[tickets.service].rows("SELECT order_id FROM tickets") == [{"order_id": None}]
@@ -62,23 +62,23 @@ async def test_an_order_that_nobody_pays_for_is_over_when_its_time_is(together: 
     async with together(tickets.service, orders.service, expiration.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play(chance)
-        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS)
         await them.play(chance)
         them.now = order.cancel_at - timedelta(milliseconds=1)
         assert await them[expiration.service].does(ring_due_timers, them.now) == 0
         with pytest.raises(TicketTaken):
-            await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
+            await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS)
         them.now = order.cancel_at
         assert await them[expiration.service].does(ring_due_timers, them.now) == 1
         await them.play(chance)
-        await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
+        await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS)
 
 
 async def test_an_expiration_from_a_fast_clock_is_retried_when_its_time_has_come(together: Together) -> None:
     async with together(tickets.service, orders.service, expiration.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play()
-        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS)
         await them.play()
         await them[expiration.service].does(ring_due_timers, order.cancel_at)
         await them.play()
@@ -92,7 +92,7 @@ async def test_a_paid_ticket_is_sold_and_its_timer_rings_no_more(together: Toget
     async with together(tickets.service, orders.service, expiration.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play(chance)
-        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS)
         await them.play(chance)
         await them[orders.service].hears(payment_authorized(order_id=order.order_id))
         await them.play(chance)
@@ -104,7 +104,7 @@ async def test_an_order_with_more_time_is_over_when_that_is(together: Together, 
     async with together(tickets.service, orders.service, expiration.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play(chance)
-        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS)
         await them.play(chance)
         await them[expiration.service].does(ring_due_timers, order.cancel_at)  # By a clock that is ahead: it is too early.
         await them.play(chance)
@@ -117,19 +117,19 @@ async def test_an_order_with_more_time_is_over_when_that_is(together: Together, 
         assert await them[expiration.service].does(ring_due_timers, order.cancel_at + MORE - timedelta(milliseconds=1)) == 0
         assert await them[orders.service].rows("SELECT status FROM orders") == [{"status": "awaiting:payment"}]
         with pytest.raises(TicketTaken):
-            await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
+            await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS)
         them.now = order.cancel_at + MORE
         assert await them[expiration.service].does(ring_due_timers, them.now) == 1
         await them.play(chance)
         assert await them[orders.service].rows("SELECT status, reason FROM orders") == [{"status": "cancelled", "reason": "expired"}]
-        await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS, them.now)
+        await them[orders.service].does(create_order, EVE, ticket.ticket_id, None, SETTINGS)
 
 
 async def test_an_extended_order_can_be_paid_after_its_first_deadline(together: Together, chance: Random | None) -> None:
     async with together(tickets.service, orders.service, expiration.service, payments.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", PRICE, "USD", them.now)
         await them.play(chance)
-        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS, them.now)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, None, SETTINGS)
         await them.play(chance)
         await them[orders.service].does(extend, order.order_id, BOB, them.now)
         await them.play(chance)

@@ -19,7 +19,7 @@ from admitone.events import TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.data.db import Tx
 from admitone.kit.delivery.bus import STREAM
 from admitone.kit.observe.log import correlation_id
-from admitone.kit.service import Handlers, TooEarly
+from admitone.kit.service import Delivered, Handlers, TooEarly
 from admitone.orders import commands
 from admitone.runtime.engines import Engines
 
@@ -109,8 +109,8 @@ async def test_a_failing_event_is_tried_again_until_it_works(here: Exchange) -> 
 async def test_an_event_that_never_works_is_parked_and_holds_up_no_other(here: Exchange) -> None:
     """For real: orders does not know this reason for a refusal."""
     async with here.own.db.transaction() as tx:
-        await commands.copy_ticket(tx, ticket_created())
-        order = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
+        await commands.copy_tickets(tx, [Delivered.now(ticket_created())])
+        order = await commands.create_order(tx, BOB, TICKET, None, Settings())
     bad = await here.sends(reservation_refused(order_id=order.order_id, reason="nonsense"))
     await here.sends(ticket_updated(order_id=order.order_id))
     others = [ticket("another"), ticket("a third")]
@@ -218,8 +218,8 @@ async def test_fields_of_tomorrow_are_no_trouble(here: Exchange) -> None:
 
 async def test_events_of_a_handler_carry_the_causing_event_and_the_request_id(here: Exchange) -> None:
     async with here.own.db.transaction() as tx:
-        await commands.copy_ticket(tx, ticket_created())
-        order = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
+        await commands.copy_tickets(tx, [Delivered.now(ticket_created())])
+        order = await commands.create_order(tx, BOB, TICKET, None, Settings())
     request = uuid4()
     cause = await here.sends(ticket_updated(order_id=order.order_id), correlation_id=request)
     assert orders.service.handlers is not None
@@ -258,7 +258,7 @@ async def test_a_log_line_about_an_event_has_its_own_correlation_id(here: Exchan
 async def test_a_failing_handler_leaves_no_row_and_no_event_behind(here: Exchange) -> None:
     class Half(Listener):
         async def hear(self, event: TicketEvent, tx: Tx) -> None:
-            await commands.copy_ticket(tx, event)
+            await commands.copy_tickets(tx, [Delivered.now(event)])
             await super().hear(event, tx)
 
     listener = Half(half=[ValueError("after the change")] * 10)

@@ -226,7 +226,7 @@ async def test_nothing_is_marked_after_the_stream_was_renewed_in_mid_batch(here:
     await here.emits(order_created(), order_created(), order_created())
     relay = here.relay()
 
-    async def publish_and_renew(*arguments: Any) -> int:
+    async def publish_and_renew(*arguments: Any) -> list[int | Exception]:
         here.bus.epoch += 1  # The client has reconnected by itself: no call fails, and the stream may have lost what it had.
         return await publish(*arguments)
 

@@ -29,7 +29,7 @@ async def test_a_price_that_was_not_on_the_page_is_refused(rehearse: Rehearse) -
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created(price_cents=9990))
         with pytest.raises(AnotherPrice):
-            await it.does(create_order, BOB, TICKET, 4990, Settings(), it.now)
+            await it.does(create_order, BOB, TICKET, 4990, Settings())
         assert await it.said() == []
 
 
@@ -46,7 +46,7 @@ async def test_the_ticket_of_an_order_is_taken_off_the_list(together: Together) 
     async with together(tickets.service, orders.service) as them:
         ticket = await them[tickets.service].does(list_ticket, ANN, "Front row", 4990, "USD", them.now)
         await them.play()  # Orders hears of the ticket.
-        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, 4990, Settings(), them.now)
+        order = await them[orders.service].does(create_order, BOB, ticket.ticket_id, 4990, Settings())
         await them.play(Random(1))  # Tickets hears of the order, orders that it is locked: each twice, in any order.
         assert await them[tickets.service].rows("SELECT order_id FROM tickets") == [{"order_id": order.order_id}]
 

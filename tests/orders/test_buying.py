@@ -32,7 +32,7 @@ SETTINGS = Settings()
 
 
 async def buys(it: Rehearsal, who: Any = BOB, what: Any = TICKET, seen: int | None = None, settings: Settings = SETTINGS) -> Order:
-    return await it.does(commands.create_order, who, what, seen, settings, it.now)
+    return await it.does(commands.create_order, who, what, seen, settings)
 
 
 async def test_the_first_who_clicks_has_the_ticket(rehearse: Rehearse) -> None:

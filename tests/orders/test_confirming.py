@@ -16,7 +16,7 @@ from admitone.orders import commands
 async def bought(it: Rehearsal) -> UUID:
     """Bob's order, of which orders has spoken already."""
     await it.hears(ticket_created())
-    order = await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)
+    order = await it.does(commands.create_order, BOB, TICKET, None, Settings())
     await it.said()
     return order.order_id
 
@@ -100,7 +100,7 @@ async def test_a_refusal_of_an_order_that_has_ended_changes_nothing(rehearse: Re
 async def test_a_confirmation_may_be_the_first_event_of_a_ticket(rehearse: Rehearse) -> None:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_updated(version=7, title="Balcony"))
-        order = await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)
+        order = await it.does(commands.create_order, BOB, TICKET, None, Settings())
         await it.hears(ticket_created())
         assert order.title == "Balcony"
         assert await it.rows("SELECT version, title FROM ticket_copies") == [{"version": 7, "title": "Balcony"}]

@@ -30,7 +30,7 @@ from admitone.config import Settings
 from admitone.events import OrderCancelled
 from admitone.kit.observe.gauges import read
 from admitone.kit.service import TooEarly
-from admitone.kit.testing import NOON, Rehearsal
+from admitone.kit.testing import Rehearsal
 from admitone.orders import commands
 from admitone.orders.model import OrderComplete, OrderNotFound
 
@@ -56,7 +56,7 @@ class Scene:
 async def scene(rehearse: Rehearse) -> AsyncIterator[Scene]:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created())
-        order = await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)
+        order = await it.does(commands.create_order, BOB, TICKET, None, Settings())
         await it.hears(ticket_updated(order_id=order.order_id))
         await it.said()
         assert (order.expires_at, order.cancel_at) == (EXPIRES_AT, CANCEL_AT)
@@ -70,7 +70,7 @@ COMPLETE = ("complete", None, 3)
 async def test_the_buyer_gives_the_ticket_back_and_it_is_free_at_once(scene: Scene) -> None:
     await scene.cancels()
     assert await scene.it.said() == [order_cancelled(order_id=scene.order_id)]
-    assert (await scene.it.does(commands.create_order, EVE, TICKET, None, Settings(), NOON)).lock == 2
+    assert (await scene.it.does(commands.create_order, EVE, TICKET, None, Settings())).lock == 2
 
 
 async def test_cancelling_twice_changes_nothing_more(scene: Scene) -> None:
@@ -135,7 +135,7 @@ async def test_a_payment_of_something_else_completes_nothing(scene: Scene, wrong
 async def test_a_payment_of_an_order_that_is_not_confirmed_completes_nothing(rehearse: Rehearse) -> None:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created())
-        order = await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)
+        order = await it.does(commands.create_order, BOB, TICKET, None, Settings())
         await it.said()
         await it.hears(payment_authorized(order_id=order.order_id))
         assert await it.said() == []
@@ -183,7 +183,7 @@ async def test_an_expiry_of_an_unknown_order_is_ignored(scene: Scene) -> None:
 async def test_the_expiry_of_an_order_that_was_never_confirmed_counts_too(rehearse: Rehearse) -> None:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created())
-        order = await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)
+        order = await it.does(commands.create_order, BOB, TICKET, None, Settings())
         await it.said()
         it.now = CANCEL_AT
         await it.hears(expiration_complete(order_id=order.order_id))

@@ -36,7 +36,7 @@ MORE_TIME = {"expires_at": EXPIRES_AT + MORE, "cancel_at": CANCEL_AT + MORE, "ex
 async def bought(it: Rehearsal) -> UUID:
     """Bob's order, not confirmed yet."""
     await it.hears(ticket_created())
-    return (await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)).order_id
+    return (await it.does(commands.create_order, BOB, TICKET, None, Settings())).order_id
 
 
 async def reserved(it: Rehearsal) -> UUID:

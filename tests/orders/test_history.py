@@ -62,7 +62,7 @@ class Scene:
 async def scene(rehearse: Rehearse) -> AsyncIterator[Scene]:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created())
-        order = await it.does(commands.create_order, BOB, TICKET, None, Settings(), it.now)
+        order = await it.does(commands.create_order, BOB, TICKET, None, Settings())
         await it.hears(ticket_updated(order_id=order.order_id))
         yield Scene(it, order.order_id)
 

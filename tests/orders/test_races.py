@@ -11,6 +11,7 @@ from support.facts import ANN, BOB, EVE, MORE, TICKET, expiration_complete, tick
 from support.house import eventually
 
 from admitone.config import Settings
+from admitone.kit.service import Delivered
 from admitone.orders import commands
 from admitone.orders.model import Order, OrderEnded, TicketSold, TicketTaken, TooManyOpenOrders
 from admitone.runtime.engines import Engines
@@ -19,7 +20,7 @@ from admitone.runtime.engines import Engines
 async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int = 8) -> Order | type[Exception]:
     try:
         async with own.db.transaction() as tx:
-            return await commands.create_order(tx, who, what, None, Settings(max_open_orders=most), tx.now)  # type: ignore[arg-type]
+            return await commands.create_order(tx, who, what, None, Settings(max_open_orders=most))  # type: ignore[arg-type]
     except (TicketSold, TicketTaken, TooManyOpenOrders) as refusal:
         return type(refusal)
 
@@ -27,7 +28,7 @@ async def buys(own: OwnDatabase, who: object, what: object = TICKET, most: int =
 async def test_of_twenty_who_click_at_once_exactly_one_has_the_ticket(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
-            await commands.copy_ticket(tx, ticket_created())
+            await commands.copy_tickets(tx, [Delivered.now(ticket_created())])
         answers = await asyncio.gather(*(buys(own, uuid4()) for _ in range(20)))
         assert Counter(answer is TicketTaken for answer in answers) == {True: 19, False: 1}
         assert len(await own.rows("SELECT 1 FROM orders")) == 1
@@ -37,9 +38,9 @@ async def test_of_twenty_who_click_at_once_exactly_one_has_the_ticket(engines: E
 async def test_one_of_twenty_simultaneous_buyers_gets_a_relisted_ticket(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
-            await commands.copy_ticket(tx, ticket_created())
-            first = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
-            await commands.copy_ticket(tx, ticket_updated(order_id=first.order_id))
+            await commands.copy_tickets(tx, [Delivered.now(ticket_created())])
+            first = await commands.create_order(tx, BOB, TICKET, None, Settings())
+            await commands.copy_tickets(tx, [Delivered.now(ticket_updated(order_id=first.order_id))])
             await commands.complete(tx, first.order_id, first.price_cents, first.currency)
 
         async def is_refunded() -> None:
@@ -56,9 +57,9 @@ async def test_one_of_twenty_simultaneous_buyers_gets_a_relisted_ticket(engines:
 async def test_none_of_twenty_buyers_gets_a_refunded_ticket_that_stays_sold(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
-            await commands.copy_ticket(tx, ticket_created())
-            first = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
-            await commands.copy_ticket(tx, ticket_updated(order_id=first.order_id))
+            await commands.copy_tickets(tx, [Delivered.now(ticket_created())])
+            first = await commands.create_order(tx, BOB, TICKET, None, Settings())
+            await commands.copy_tickets(tx, [Delivered.now(ticket_updated(order_id=first.order_id))])
             await commands.complete(tx, first.order_id, first.price_cents, first.currency)
 
         async def is_refunded() -> None:
@@ -74,7 +75,7 @@ async def test_the_limit_of_unpaid_orders_holds_for_simultaneous_clicks(engines:
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
             for ticket in tickets:
-                await commands.copy_ticket(tx, ticket_created(ticket_id=ticket))
+                await commands.copy_tickets(tx, [Delivered.now(ticket_created(ticket_id=ticket))])
         answers = await asyncio.gather(*(buys(own, BOB, ticket, most=3) for ticket in tickets))
         assert Counter(answer is TooManyOpenOrders for answer in answers) == {True: 9, False: 3}
         assert len(await own.rows("SELECT 1 FROM orders WHERE user_id = $1", BOB)) == 3
@@ -84,9 +85,9 @@ async def test_an_order_that_has_drawn_anothers_token_draws_again(engines: Engin
     """Bob orders and cancels in a transaction that Eve's order does not see yet: both draw the same token."""
     async with own_database(engines, "orders") as own:
         async with own.db.transaction() as tx:
-            await commands.copy_ticket(tx, ticket_created())
+            await commands.copy_tickets(tx, [Delivered.now(ticket_created())])
         async with own.db.transaction() as tx:
-            bobs = await commands.create_order(tx, BOB, TICKET, None, Settings(), tx.now)
+            bobs = await commands.create_order(tx, BOB, TICKET, None, Settings())
             await commands.cancel_by_buyer(tx, bobs.order_id, BOB)
             waiting = asyncio.create_task(buys(own, EVE))
             blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -101,9 +102,11 @@ async def test_a_cancel_and_a_completion_at_once_leave_one_end(engines: Engines)
         for _ in range(5):
             ticket = ticket_created(ticket_id=uuid4())
             async with own.db.transaction() as tx:
-                await commands.copy_ticket(tx, ticket)
-                order = await commands.create_order(tx, ANN, ticket.ticket_id, None, Settings(), tx.now)
-                await commands.copy_ticket(tx, ticket_created(ticket_id=ticket.ticket_id, version=2, order_id=order.order_id))
+                await commands.copy_tickets(tx, [Delivered.now(ticket)])
+                order = await commands.create_order(tx, ANN, ticket.ticket_id, None, Settings())
+                await commands.copy_tickets(
+                    tx, [Delivered.now(ticket_created(ticket_id=ticket.ticket_id, version=2, order_id=order.order_id))]
+                )
 
             async def cancels(order: Order = order) -> None:
                 async with own.db.transaction() as tx:
@@ -125,9 +128,9 @@ async def reserved(own: OwnDatabase) -> Order:
     """Ann's order of a ticket of its own, to be paid for."""
     ticket = ticket_created(ticket_id=uuid4())
     async with own.db.transaction() as tx:
-        await commands.copy_ticket(tx, ticket)
-        order = await commands.create_order(tx, ANN, ticket.ticket_id, None, Settings(), tx.now)
-        await commands.copy_ticket(tx, ticket_created(ticket_id=ticket.ticket_id, version=2, order_id=order.order_id))
+        await commands.copy_tickets(tx, [Delivered.now(ticket)])
+        order = await commands.create_order(tx, ANN, ticket.ticket_id, None, Settings())
+        await commands.copy_tickets(tx, [Delivered.now(ticket_created(ticket_id=ticket.ticket_id, version=2, order_id=order.order_id))])
     return order
 
 

@@ -57,14 +57,14 @@ class Scene:
         return order.status, order.version
 
     async def buys(self, who: UUID = EVE) -> Order:
-        return await self.it.does(commands.create_order, who, TICKET, None, SETTINGS, self.it.now)
+        return await self.it.does(commands.create_order, who, TICKET, None, SETTINGS)
 
 
 @pytest.fixture
 async def scene(rehearse: Rehearse) -> AsyncIterator[Scene]:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created())
-        order = await it.does(commands.create_order, BOB, TICKET, None, SETTINGS, it.now)
+        order = await it.does(commands.create_order, BOB, TICKET, None, SETTINGS)
         await it.hears(ticket_updated(order_id=order.order_id), payment_authorized(order_id=order.order_id))
         *_, completed = await it.said()
         assert completed == order_completed(order_id=order.order_id, fee_basis_points=250)
@@ -95,7 +95,7 @@ async def test_the_refund_of_an_unknown_order_is_ignored(scene: Scene) -> None:
 async def test_an_order_that_is_not_complete_is_not_refunded(rehearse: Rehearse, status: str) -> None:
     async with rehearse(orders.service) as it:
         await it.hears(ticket_created())
-        order = await it.does(commands.create_order, BOB, TICKET, None, SETTINGS, it.now)
+        order = await it.does(commands.create_order, BOB, TICKET, None, SETTINGS)
         if status != "created":
             await it.hears(ticket_updated(order_id=order.order_id))
         if status == "cancelled":

@@ -31,7 +31,7 @@ from admitone.orders.model import Order
 
 
 async def buys(it: Rehearsal, fee_basis_points: int) -> Order:
-    return await it.does(commands.create_order, BOB, TICKET, None, Settings(fee_basis_points=fee_basis_points), it.now)
+    return await it.does(commands.create_order, BOB, TICKET, None, Settings(fee_basis_points=fee_basis_points))
 
 
 async def test_the_seller_and_the_fee_are_kept_when_the_ticket_is_locked(rehearse: Rehearse) -> None:

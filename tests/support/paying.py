@@ -21,10 +21,11 @@ from admitone.events import OrderEvent
 from admitone.kit.data.connection import Connection
 from admitone.kit.data.db import Database, connected
 from admitone.kit.data.migrations import migrate_at
+from admitone.kit.service import Delivered
 from admitone.kit.testing import NOON
 from admitone.payments import commands, repository
 from admitone.payments import settlement as processing
-from admitone.payments.handlers import copy_order
+from admitone.payments.handlers import copy_orders
 from admitone.payments.model import Charge
 from admitone.payments.processors import test as test_processor
 from admitone.runtime.engines import Engines
@@ -52,7 +53,7 @@ class Scene:
     async def hears(self, *events: OrderEvent) -> None:
         async with self.own.db.transaction() as tx:
             for event in events:
-                await copy_order(event, tx)
+                await copy_orders([Delivered.now(event)], tx)
 
     async def begins(self, order_id: UUID, token: str = "tok_visa") -> Charge:
         """The intent is written down; nobody has called the processor yet."""

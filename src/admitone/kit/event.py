@@ -33,20 +33,27 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EventType = TypeVar("EventType", bound=type[Event])
-
 CATALOGUE: dict[str, type[Event]] = {}
 OWNERS: dict[type[Event], str] = {}
+AGGREGATES: dict[str, str] = {}
+"""Per event, the field with the id of what it is about. Two events about the same are never on their way to the stream at once."""
 LISTENERS: dict[type[Event], dict[str, Callable[..., Any]]] = {}
 """Per event, the services that consume it, each with its handler."""
 
 
-def published_by(owner: str) -> Callable[[EventType], EventType]:
-    """Register an event under its owner, the only service that may publish it."""
+def published_by(owner: str, *, about: str) -> Callable[[EventType], EventType]:
+    """Register an event under its owner, the only service that may publish it. `about` is the field with its aggregate's id.
+
+    Raises TypeError for a second event of the same name, and for one without that field.
+    """
 
     def enter(event: EventType) -> EventType:
         if event.__name__ in CATALOGUE:
             raise TypeError(f"there are two events named {event.__name__}")
+        if about not in event.__struct_fields__:
+            raise TypeError(f"{event.__name__} has no field {about}, which is to say what it is about")
         CATALOGUE[event.__name__] = event
+        AGGREGATES[event.__name__] = about
         OWNERS[event] = owner
         LISTENERS[event] = {}
         return event

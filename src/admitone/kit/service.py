@@ -1,5 +1,6 @@
 """What a service is: a name, tables, routes, event handlers and background jobs."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -14,7 +15,7 @@ from admitone.kit.observe.log import causation_id, correlation
 Handler = Callable[[Any, Tx], Awaitable[None]]
 HandlerType = TypeVar("HandlerType", bound=Handler)
 Job = Callable[..., Coroutine[Any, Any, None]]
-"""A background loop: it runs for as long as the service does, and is given its database (or None), the settings and what it provides."""
+"""A background loop for as long as the service runs. It is given its database (or None), the settings, and what it asks for by name."""
 JobType = TypeVar("JobType", bound=Job)
 
 
@@ -93,6 +94,11 @@ def ephemeral_listener(service: str, *events: type[Event]) -> Callable[[JobType]
         return job
 
     return register
+
+
+def wanted(function: Callable[..., Any], provided: Mapping[str, Any]) -> dict[str, Any]:
+    """What of that the function asks for, by the names of its parameters."""
+    return {name: provided[name] for name in inspect.signature(function).parameters if name in provided}
 
 
 class TooEarly(Exception):

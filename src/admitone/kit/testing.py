@@ -3,7 +3,7 @@ what they said. No HTTP, no stream, no sleep, no mock. One service:
 
     async with rehearsal(orders.service, url) as it:
         await it.hears(ticket_created)
-        order = await it.does(commands.create_order, BOB, ticket_created.ticket_id, None, settings, it.now)
+        order = await it.does(commands.create_order, BOB, ticket_created.ticket_id, None, settings)
         assert [type(event) for event in await it.said()] == [OrderCreated]
 
 Several, who hear each other:

@@ -7,6 +7,7 @@ listens to: TicketCreated, TicketUpdated, ReservationRefused, ExpirationComplete
 """
 
 from admitone.kit.service import Service
+from admitone.orders.buying import order_batcher
 from admitone.orders.gauges import GAUGES
 from admitone.orders.handlers import handlers
 from admitone.orders.jobs import store_refusals, sweep_overdue_orders
@@ -20,5 +21,5 @@ service = Service(
     handlers=handlers,
     jobs=(sweep_overdue_orders, store_refusals),
     gauges=GAUGES,
-    provides={"refusals": lambda _settings, _db: RefusalCounter()},
+    provides={"refusals": lambda _settings, _db: RefusalCounter(), "orders": order_batcher},
 )

@@ -21,6 +21,7 @@ from admitone.events import (
     PaymentUncollected,
 )
 from admitone.kit.data.db import Tx
+from admitone.kit.http.problem import Problem
 from admitone.kit.observe.log import correlation, correlation_scope
 from admitone.kit.service import Delivered, TooEarly
 from admitone.orders import repository
@@ -28,6 +29,7 @@ from admitone.orders.model import (
     MAX_ATTEMPTS,
     AnotherPrice,
     NotConfirmedYet,
+    Obstacle,
     Order,
     OrderComplete,
     OrderEnded,
@@ -38,56 +40,66 @@ from admitone.orders.model import (
     TicketWithdrawn,
     TimeIsUp,
     TooManyOpenOrders,
+    Wish,
 )
 
 EXTENSION = timedelta(minutes=5)
 
 
-async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings, now: datetime) -> Order:
-    """Lock a ticket for a buyer.
+async def create_orders(tx: Tx, wishes: Sequence[Wish], settings: Settings) -> list[Order | Problem]:
+    """Lock a ticket for each of these buyers, who are all different; of several who want the same ticket, the first has it.
 
-    Raises TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice or TooManyOpenOrders.
+    Returns for each wish its order; or TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice or TooManyOpenOrders.
     """
-    await repository.serialize_user(tx, user_id)
-    expires_at = now + timedelta(seconds=settings.order_window_seconds)
+    await repository.serialize_users(tx, [wish.user_id for wish in wishes])
+    expires_at = tx.now + timedelta(seconds=settings.order_window_seconds)
     cancel_at = expires_at + timedelta(seconds=settings.settle_seconds)
-    while True:
-        order = await repository.insert_order(
+    outcomes: dict[UUID, Order | Problem] = {}
+    while waiting := [wish for wish in wishes if wish.order_id not in outcomes]:
+        for order in await repository.insert_orders(
             tx,
-            uuid4(),
-            user_id,
-            ticket_id,
-            seen_price_cents,
-            settings.fee_basis_points,
-            settings.max_open_orders,
-            now,
-            expires_at,
-            cancel_at,
-        )
-        if order is not None:
-            tx.emit(_state(order, OrderCreated))
-            return order
-        refusal = await _why_not(tx, user_id, ticket_id, seen_price_cents, settings.max_open_orders)
-        if refusal is not None:
-            raise refusal
-        # Nothing is in the way any more: whatever was has ended since. Try again.
+            waiting,
+            fee_basis_points=settings.fee_basis_points,
+            max_open=settings.max_open_orders,
+            expires_at=expires_at,
+            cancel_at=cancel_at,
+        ):
+            outcomes[order.order_id] = order
+        refused = [wish for wish in waiting if wish.order_id not in outcomes]
+        obstacles = await repository.obstacles(tx, refused) if refused else []
+        for wish, obstacle in zip(refused, obstacles, strict=True):
+            refusal = _refusal(wish, obstacle, settings.max_open_orders)
+            if refusal is not None:
+                outcomes[wish.order_id] = refusal
+        # Whoever has no outcome yet: nothing is in the way any more, whatever was has ended since. Try again.
+    for wish in wishes:
+        outcome = outcomes[wish.order_id]
+        if isinstance(outcome, Order):
+            tx.emit(_state(outcome, OrderCreated), wish)
+    return [outcomes[wish.order_id] for wish in wishes]
 
 
-async def _why_not(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, max_open: int) -> Exception | None:
+async def create_order(tx: Tx, user_id: UUID, ticket_id: UUID, seen_price_cents: int | None, settings: Settings) -> Order:
+    """Lock a ticket for one buyer. Raises what create_orders returns as refusals."""
+    (outcome,) = await create_orders(tx, [Wish(uuid4(), user_id, ticket_id, seen_price_cents, None, correlation())], settings)
+    if isinstance(outcome, Problem):
+        raise outcome
+    return outcome
+
+
+def _refusal(wish: Wish, obstacle: Obstacle, max_open: int) -> Problem | None:
     """Why no order was inserted, or None when it could be inserted by now."""
-    ticket = await repository.ticket_copy(tx, ticket_id)
-    if ticket is None:
+    if obstacle.price_cents is None or obstacle.currency is None:
         return TicketUnknown()
-    if ticket.sold:
+    if obstacle.sold:
         return TicketSold()
-    holder = await repository.holding_order(tx, ticket_id)
-    if holder is not None:
-        return TicketSold() if holder.status in ("complete", "refunded") else TicketTaken()
-    if ticket.withdrawn:
+    if obstacle.holder_status is not None:
+        return TicketSold() if obstacle.holder_status in ("complete", "refunded") else TicketTaken()
+    if obstacle.withdrawn:
         return TicketWithdrawn()
-    if seen_price_cents is not None and ticket.price_cents != seen_price_cents:
-        return AnotherPrice(ticket.price_cents, ticket.currency)
-    if await repository.count_open_orders(tx, user_id) >= max_open:
+    if wish.seen_price_cents is not None and obstacle.price_cents != wish.seen_price_cents:
+        return AnotherPrice(obstacle.price_cents, obstacle.currency)
+    if obstacle.open_orders >= max_open:
         return TooManyOpenOrders(max_open)
     return None
 

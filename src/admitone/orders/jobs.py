@@ -13,7 +13,7 @@ SWEEP_SECONDS = 30
 STORE_SECONDS = 5
 
 
-async def sweep_overdue_orders(db: Database, _settings: Settings, refusals: RefusalCounter) -> None:
+async def sweep_overdue_orders(db: Database, _settings: Settings) -> None:
     """Cancel overdue orders every 30 s, so that an outage of expiration only delays them."""
     while True:
         try:

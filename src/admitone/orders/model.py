@@ -1,13 +1,14 @@
 """What an order is, and what can be refused."""
 
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 
 from admitone.kit.http.amount import Price, major
 from admitone.kit.http.form import Moment
+from admitone.kit.http.idempotency import Key
 from admitone.kit.http.problem import NotFound, Problem
 
 Status = Literal["created", "awaiting:payment", "complete", "cancelled", "refunded"]
@@ -22,6 +23,35 @@ class OrderForm(Struct, rename="camel"):
     ticket_id: UUID
     price: Price | None = None
     """The price that the buyer saw."""
+
+
+class Wish(NamedTuple):
+    """A click on Buy."""
+
+    order_id: UUID
+    """Of the order that may come of it."""
+    user_id: UUID
+    ticket_id: UUID
+    seen_price_cents: int | None
+    key: Key | None
+    """The request's Idempotency-Key."""
+    correlation_id: UUID
+    event_id: None = None
+    """No event has caused it."""
+
+
+class Obstacle(Struct, frozen=True, kw_only=True):
+    """What may stand between a wish and its order."""
+
+    price_cents: int | None
+    """None where the ticket is unknown."""
+    currency: str | None
+    sold: bool | None
+    withdrawn: bool | None
+    holder_status: Status | None
+    """Of the order that holds the ticket."""
+    open_orders: int
+    """Of the buyer."""
 
 
 class TicketCopy(Struct, frozen=True, kw_only=True):

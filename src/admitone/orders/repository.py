@@ -9,53 +9,71 @@ import msgspec
 from admitone.events import PaymentCreated, PaymentFailed, PaymentUncollected, TicketEvent
 from admitone.kit.data.db import Tx
 from admitone.kit.http.paging import after
-from admitone.orders.model import HistoryEntry, Order, Refusal, TicketCopy
+from admitone.orders.model import HistoryEntry, Obstacle, Order, Refusal, TicketCopy, Wish
 from admitone.orders.proof import Proof
 
 
-async def serialize_user(tx: Tx, user_id: UUID) -> None:
-    """Take the user's advisory lock until the transaction ends, so that their open orders can be counted."""
-    await tx.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(user_id))
+async def serialize_users(tx: Tx, user_ids: Sequence[UUID]) -> None:
+    """Take these users' advisory locks until the transaction ends, so that their open orders can be counted.
+
+    In sorted order, so that two transactions never wait for each other; and in a statement of its own, so that the next one's
+    snapshot is newer than what the others have done under these locks.
+    """
+    await tx.run(
+        "SELECT pg_advisory_xact_lock(hashtextextended(user_id, 0)) FROM unnest($1::text[]) AS buyers (user_id)",
+        sorted(str(user_id) for user_id in user_ids),
+    )
 
 
-async def insert_order(
-    tx: Tx,
-    order_id: UUID,
-    user_id: UUID,
-    ticket_id: UUID,
-    seen_price_cents: int | None,
-    fee_basis_points: int,
-    max_open: int,
-    now: datetime,
-    expires_at: datetime,
-    cancel_at: datetime,
-) -> Order | None:
-    """Insert an order that holds the ticket, at its current price. None when it can't be held.
+async def insert_orders(
+    tx: Tx, wishes: Sequence[Wish], *, fee_basis_points: int, max_open: int, expires_at: datetime, cancel_at: datetime
+) -> list[Order]:
+    """Insert an order for each wish whose ticket can be held, at its current price. No buyer may be among them twice.
 
     Its conditions and two unique indexes decide: one holding order per ticket, and no fencing token twice for the same ticket.
+    The rows are inserted in the order of their tickets, so that two transactions never wait for each other.
     """
-    return await tx.one(
+    return await tx.all(
         Order,
         """
         INSERT INTO orders (order_id, version, ticket_id, user_id, status, title, price_cents, currency, lock,
                             expires_at, cancel_at, created_at, seller_id, fee_basis_points)
-        SELECT $1, 1, ticket_id, $2, 'created', title, price_cents, currency,
-               1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4, $5, $6, seller_id, $9
-        FROM ticket_copies
-        WHERE ticket_id = $3 AND NOT withdrawn AND NOT sold AND ($7::bigint IS NULL OR price_cents = $7)
-            AND (SELECT count(*) FROM orders WHERE user_id = $2 AND status IN ('created', 'awaiting:payment')) < $8
+        SELECT wish.order_id, 1, ticket_id, wish.user_id, 'created', title, price_cents, currency,
+               1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = ticket_copies.ticket_id), 0), $5, $6, $7, seller_id, $8
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY
+            AS wish (order_id, user_id, ticket_id, seen_price_cents, position) JOIN ticket_copies USING (ticket_id)
+        WHERE NOT withdrawn AND NOT sold AND (wish.seen_price_cents IS NULL OR price_cents = wish.seen_price_cents)
+            AND (SELECT count(*) FROM orders WHERE user_id = wish.user_id AND status IN ('created', 'awaiting:payment')) < $9
+        ORDER BY ticket_id, wish.position
         ON CONFLICT DO NOTHING
         RETURNING *
         """,
-        order_id,
-        user_id,
-        ticket_id,
+        [wish.order_id for wish in wishes],
+        [wish.user_id for wish in wishes],
+        [wish.ticket_id for wish in wishes],
+        [wish.seen_price_cents for wish in wishes],
         expires_at,
         cancel_at,
-        now,
-        seen_price_cents,
-        max_open,
+        tx.now,
         fee_basis_points,
+        max_open,
+    )
+
+
+async def obstacles(tx: Tx, wishes: Sequence[Wish]) -> list[Obstacle]:
+    """What may stand between each wish and its order, in their order."""
+    return await tx.all(
+        Obstacle,
+        """
+        SELECT price_cents, currency, sold, withdrawn,
+            (SELECT status FROM orders WHERE ticket_id = wish.ticket_id AND holds_ticket) AS holder_status,
+            (SELECT count(*) FROM orders WHERE user_id = wish.user_id AND status IN ('created', 'awaiting:payment')) AS open_orders
+        FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS wish (user_id, ticket_id, position)
+            LEFT JOIN ticket_copies USING (ticket_id)
+        ORDER BY wish.position
+        """,
+        [wish.user_id for wish in wishes],
+        [wish.ticket_id for wish in wishes],
     )
 
 

@@ -1,19 +1,20 @@
 """Orders over HTTP."""
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from litestar import Response, delete, get, post
 
-from admitone.config import Settings
 from admitone.kit.data.db import Database
 from admitone.kit.http.app import AnyRequest, eventually, read, read_query
 from admitone.kit.http.documented import documented
-from admitone.kit.http.idempotency import once
+from admitone.kit.http.idempotency import key_of, once
 from admitone.kit.http.paging import LINK, Page, links
 from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
+from admitone.kit.observe.log import correlation
 from admitone.orders import commands, repository
+from admitone.orders.buying import OrderBatcher
 from admitone.orders.history import history
 from admitone.orders.model import (
     AnotherPrice,
@@ -30,6 +31,7 @@ from admitone.orders.model import (
     TicketWithdrawn,
     TimeIsUp,
     TooManyOpenOrders,
+    Wish,
 )
 from admitone.orders.proof import Proof, ProofNotFound
 from admitone.orders.refusals import RefusalCounter
@@ -42,29 +44,21 @@ from admitone.orders.refusals import RefusalCounter
     refuses=(TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice, TooManyOpenOrders),
 )
 @post("/")
-async def create_order(request: AnyRequest, db: Database, settings: Settings, user: User, refusals: RefusalCounter) -> Response[Any]:
+async def create_order(request: AnyRequest, db: Database, user: User, orders: OrderBatcher, refusals: RefusalCounter) -> Response[Any]:
     """Lock a ticket, to pay for it in time.
 
     With `price` the order is refused if the ticket costs something else by now. What is under way, as a ticket that was just listed,
     is waited for up to one second.
     """
     form = await read(request, OrderForm)
-
-    async def attempt() -> Response[Any]:
-        async with db.transaction() as tx:
-
-            async def act() -> Response[Any]:
-                order = await commands.create_order(tx, user.id, form.ticket_id, form.price, settings, tx.now)
-                return Response(OrderView.of(order, tx.now), status_code=201)
-
-            return await once(tx, request, user, act)
-
+    wish = Wish(uuid4(), user.id, form.ticket_id, form.price, await key_of(request, user), correlation())
     try:
         # A ticket that was just listed, or a price that was just changed, may be on its way to us.
-        return await eventually(db, attempt, TicketUnknown, AnotherPrice)
+        answer = await eventually(db, lambda: orders.run(wish), TicketUnknown, AnotherPrice)
     except Problem as refusal:
         refusals.count(refusal)
         raise
+    return Response(answer.body, status_code=answer.status, media_type="application/json")
 
 
 @documented(query=Page, answers={200: list[OrderView]}, gives_headers=LINK)
@@ -118,6 +112,7 @@ async def extend_order(request: AnyRequest, order_id: UUID, db: Database, user: 
 
     A second time changes nothing, and is answered with the order as it is.
     """
+    key = await key_of(request, user)
 
     async def attempt() -> Response[Any]:
         async with db.transaction() as tx:
@@ -126,7 +121,7 @@ async def extend_order(request: AnyRequest, order_id: UUID, db: Database, user: 
                 order = await commands.extend(tx, order_id, user.id, tx.now)
                 return Response(OrderView.of(order, tx.now), status_code=200)
 
-            return await once(tx, request, user, act)
+            return await once(tx, key, act)
 
     # The confirmation of its lock may be on its way to us.
     return await eventually(db, attempt, NotConfirmedYet)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from admitone.kit.data.db import TRANSIENT, Database
 from admitone.kit.http.app import AnyRequest, as_problem_json, eventually, read, read_query
 from admitone.kit.http.documented import documented
-from admitone.kit.http.idempotency import Known, claim, remember
+from admitone.kit.http.idempotency import KeyReused, Known, claim, key_of, remember
 from admitone.kit.http.session import User
 from admitone.kit.observe.log import log
 from admitone.payments import commands, repository, settlement
@@ -68,13 +68,18 @@ async def pay(request: AnyRequest, db: Database, processor: CardProcessor, user:
     except (OutcomeUnknown, TimeoutError) as error:
         raise ProcessorAway from error
 
+    key = await key_of(request, user)
+
     async def begin() -> Charge | Known:
         async with db.transaction() as tx:
-            known = await claim(tx, request, user)
-            if known is not None:
-                return known
+            match (await claim(tx, [key])).get(key) if key else None:
+                case KeyReused() as reused:
+                    raise reused
+                case Known() as known:
+                    return known
             charge = await commands.begin_charge(tx, form.order_id, user.id, token, tx.now)
-            await remember(tx, request, user, None, {"charge": charge.charge_id})
+            if key:
+                await remember(tx, [(key, None, {"charge": charge.charge_id})])
         return charge
 
     # The order, the confirmation of its lock, or more time for it, may be on its way to us.
@@ -90,9 +95,9 @@ async def pay(request: AnyRequest, db: Database, processor: CardProcessor, user:
             _under_way.add(task)
             task.add_done_callback(_under_way.discard)
     answer = await _outcome(request, db, charge_id)
-    if answer.status_code in (201, 402):
+    if key and answer.status_code in (201, 402):
         async with db.transaction() as tx:
-            await remember(tx, request, user, answer.status_code, answer.content)
+            await remember(tx, [(key, answer.status_code, answer.content)])
     return answer
 
 

@@ -15,7 +15,7 @@ from admitone.kit.delivery.relay import Relay
 from admitone.kit.http.app import litestar_app
 from admitone.kit.http.session import Verifier
 from admitone.kit.observe.gauges import service_gauges
-from admitone.kit.service import Service
+from admitone.kit.service import Service, wanted
 from admitone.runtime.dispatcher import Dispatcher
 
 
@@ -50,7 +50,7 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 dispatcher.exposition.add(service.name, service.gauges, gauges)
             else:
                 dispatcher.checks[service.name] = _answers
-            tasks += [loops.create_task(job(db, settings, **provided)) for job in service.jobs]
+            tasks += [loops.create_task(job(db, settings, **wanted(job, provided))) for job in service.jobs]
             for_routes = {"settings": settings, "db": db, **provided}
             app = litestar_app(service, for_routes, verifier, secure=settings.secure, origins=settings.origins)
             dispatcher.add(service, app)

@@ -10,7 +10,7 @@ from admitone.config import Settings
 from admitone.kit.data.db import Database
 from admitone.kit.http.app import AnyRequest, eventually, read, read_query
 from admitone.kit.http.documented import documented
-from admitone.kit.http.idempotency import once
+from admitone.kit.http.idempotency import key_of, once
 from admitone.kit.http.paging import LINK, Page, links
 from admitone.kit.http.session import User
 from admitone.tickets import commands, repository
@@ -67,13 +67,14 @@ async def show_ticket(ticket_id: UUID, db: Database, visitor: User | None) -> Ti
 async def list_ticket(request: AnyRequest, db: Database, settings: Settings, user: User) -> Response[Any]:
     """Put a ticket up for sale, maybe with a note that only its buyer will read."""
     form = await read(request, NewTicketForm)
+    key = await key_of(request, user)
     async with db.transaction() as tx:
 
         async def act() -> Response[Any]:
             ticket = await commands.list_ticket(tx, user.id, form.title, form.price, settings.currency, tx.now, form.note)
             return Response(TicketView.of(ticket), status_code=201)
 
-        return await once(tx, request, user, act)
+        return await once(tx, key, act)
 
 
 @documented(

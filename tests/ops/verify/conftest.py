@@ -84,7 +84,7 @@ class Play:
         return ticket.ticket_id
 
     async def buys(self, ticket_id: UUID, user_id: UUID = BUYER) -> Order:
-        order = await self.them[orders.service].does(create_order, user_id, ticket_id, None, Settings(fee_basis_points=250), self.them.now)
+        order = await self.them[orders.service].does(create_order, user_id, ticket_id, None, Settings(fee_basis_points=250))
         await self.them.play()
         await self.them[orders.service]._connection.execute(
             "INSERT INTO idempotency VALUES ($1, 'POST /api/orders', $2, '', $3, 201, $4)",

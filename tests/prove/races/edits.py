@@ -87,7 +87,7 @@ class _Round:
             await self.said(self.tickets)  # It is looked at first: sometimes for so long that its price is another one by then.
         try:
             async with self.orders.db.transaction() as tx:
-                await buying.create_order(tx, BOB, self.ticket_id, self.chance.choice((None, 1000)), SETTINGS, tx.now)
+                await buying.create_order(tx, BOB, self.ticket_id, self.chance.choice((None, 1000)), SETTINGS)
         except AnotherPrice:
             pass
         orders = await self.said(self.orders)

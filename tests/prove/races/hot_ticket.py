@@ -10,6 +10,7 @@ from support.facts import ticket_created
 
 from admitone.config import Settings
 from admitone.kit.data.db import Database
+from admitone.kit.service import Delivered
 from admitone.orders import commands
 from admitone.orders.model import Order
 
@@ -23,7 +24,7 @@ async def hot_ticket(orders: OwnDatabase, say: Say, buyers: int = 500, rounds: i
             if turn % 2 == 0:
                 ticket = uuid4()
                 async with orders.db.transaction() as tx:
-                    await commands.copy_ticket(tx, ticket_created(ticket_id=ticket))
+                    await commands.copy_tickets(tx, [Delivered.now(ticket_created(ticket_id=ticket))])
             answers = await asyncio.gather(*(_buys(dbs[number % processes], ticket) for number in range(buyers)))
             await _judge(orders, ticket, answers, lock=turn % 2 + 1, outcome=outcome)
             async with orders.db.transaction() as tx:
@@ -37,7 +38,7 @@ async def hot_ticket(orders: OwnDatabase, say: Say, buyers: int = 500, rounds: i
 async def _buys(db: Database, ticket: UUID) -> Order | Exception:
     try:
         async with db.transaction() as tx:
-            return await commands.create_order(tx, uuid4(), ticket, None, Settings(), tx.now)
+            return await commands.create_order(tx, uuid4(), ticket, None, Settings())
     except Exception as error:
         return error
 

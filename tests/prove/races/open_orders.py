@@ -11,6 +11,7 @@ from support.facts import ticket_created
 
 from admitone.config import Settings
 from admitone.kit.data.db import Database
+from admitone.kit.service import Delivered
 from admitone.orders import commands
 from admitone.orders.model import Order
 
@@ -28,7 +29,7 @@ async def open_orders(orders: OwnDatabase, say: Say, clicks: int = 14, rounds: i
         tickets = [uuid4() for _ in range(clicks)]
         async with orders.db.transaction() as tx:
             for ticket in tickets:
-                await commands.copy_ticket(tx, ticket_created(ticket_id=ticket))
+                await commands.copy_tickets(tx, [Delivered.now(ticket_created(ticket_id=ticket))])
         for turn in turns:
             await _round(orders, dbs, tickets, chance.randint(0, MOST), outcome)
             say(turn)
@@ -56,6 +57,6 @@ async def _round(orders: OwnDatabase, dbs: list[Database], tickets: list[UUID], 
 async def _buys(db: Database, user: UUID, ticket: UUID) -> Order | Exception:
     try:
         async with db.transaction() as tx:
-            return await commands.create_order(tx, user, ticket, None, Settings(), tx.now)
+            return await commands.create_order(tx, user, ticket, None, Settings())
     except Exception as error:
         return error

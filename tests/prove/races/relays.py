@@ -18,6 +18,7 @@ from admitone.kit.data.db import Database
 from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.delivery.relay import LOCK, Relay
 from admitone.kit.event import Message
+from admitone.kit.service import Delivered
 from admitone.orders import commands
 
 RELAYS = 3
@@ -82,7 +83,7 @@ async def _write(
     aggregates = sorted(uuid4() for _ in range(max(rows // 10, 2 * writers * rows_each)))
     async with orders.db.transaction() as tx:
         for aggregate in aggregates:
-            await commands.copy_ticket(tx, ticket_created(ticket_id=aggregate, version=0))
+            await commands.copy_tickets(tx, [Delivered.now(ticket_created(ticket_id=aggregate, version=0))])
     keeps_up = asyncio.Event()
 
     async def watches() -> None:

@@ -1,7 +1,7 @@
 """Each race in small, as `make races` runs it for long; and that it is lost where the rule which wins it is planted away."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,7 @@ from admitone.kit.data.db import Tx
 from admitone.kit.delivery.bus import STREAM, Bus
 from admitone.kit.delivery.relay import Relay, publish
 from admitone.orders import repository as order_rows
+from admitone.orders.model import Wish
 from admitone.runtime.engines import Engines
 from admitone.tickets import repository as ticket_rows
 from admitone.tickets.model import Ticket
@@ -67,14 +68,13 @@ async def test_one_of_many_has_the_ticket(orders: OwnDatabase) -> None:
 
 async def test_without_its_unique_indexes_a_ticket_is_sold_several_times(orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     await orders.db.pool.execute("DROP INDEX one_holding_order_per_ticket; ALTER TABLE orders DROP CONSTRAINT one_fencing_token_per_order")
-    insert_order = order_rows.insert_order
+    insert_orders = order_rows.insert_orders
 
-    async def looks_before(tx: Tx, order_id: UUID, user_id: UUID, ticket_id: UUID, *rest: Any) -> Any:
-        if await order_rows.holding_order(tx, ticket_id) is not None:
-            return None
-        return await insert_order(tx, order_id, user_id, ticket_id, *rest)
+    async def looks_before(tx: Tx, wishes: Sequence[Wish], **rest: Any) -> Any:
+        free = [wish for wish in wishes if await order_rows.holding_order(tx, wish.ticket_id) is None]
+        return await insert_orders(tx, free, **rest)
 
-    monkeypatch.setattr(order_rows, "insert_order", looks_before)
+    monkeypatch.setattr(order_rows, "insert_orders", looks_before)
     assert "buyers have ticket" in (await hot(orders)).wrong[0]
 
 
@@ -102,9 +102,9 @@ async def test_nobody_has_more_open_orders_than_allowed(orders: OwnDatabase) -> 
 
 
 async def test_orders_that_do_not_wait_for_each_other_are_more_than_allowed(orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_the_same_time(_tx: Tx, _user_id: UUID) -> None: ...
+    async def at_the_same_time(_tx: Tx, _user_ids: Sequence[UUID]) -> None: ...
 
-    monkeypatch.setattr(order_rows, "serialize_user", at_the_same_time)
+    monkeypatch.setattr(order_rows, "serialize_users", at_the_same_time)
     assert "may have 8" in (await open_orders(orders, nobody_listens, rounds=6)).wrong[0]
 
 
@@ -117,8 +117,11 @@ async def test_relays_miss_nothing_and_mix_nothing_up(orders: OwnDatabase, engin
 @pytest.mark.parametrize(
     ("sql", "wrong"),
     [
-        ("SELECT * FROM outbox WHERE id > $1 ORDER BY id LIMIT 100", "are not in the stream"),
-        ("SELECT * FROM outbox WHERE published_at IS NULL AND $1::bigint IS NOT NULL ORDER BY id DESC LIMIT 100", "out of order"),
+        ("SELECT *, data::text AS data FROM outbox WHERE id > $1 ORDER BY id LIMIT 100", "are not in the stream"),
+        (
+            "SELECT *, data::text AS data FROM outbox WHERE published_at IS NULL AND $1::bigint IS NOT NULL ORDER BY id DESC LIMIT 100",
+            "out of order",
+        ),
     ],
     ids=["with a cursor", "newest first"],
 )
@@ -127,13 +130,15 @@ async def test_a_relay_that_asks_its_outbox_wrongly_is_found_out(
 ) -> None:
     last = 0
 
-    async def asks_wrongly(self: Relay, connection: Connection) -> bool:
+    async def asks_wrongly(self: Relay, connection: Connection) -> int:
         nonlocal last
         rows = await connection.fetch(sql, last)
         for row in rows:
-            await self._mark(connection, [(row["id"], await publish(self.bus.stream, "orders", row))])
+            (number,) = await publish(self.bus, "orders", [row])
+            assert isinstance(number, int)
+            await self._mark(connection, [(row["id"], number)])
             last = max(last, row["id"])
-        return bool(rows)
+        return len(rows)
 
     monkeypatch.setattr(Relay, "once", asks_wrongly)
     outcome = await relays(orders, engines.nats_url, nobody_listens, rows=400, writers=6, rows_each=5, patience_seconds=0.1)

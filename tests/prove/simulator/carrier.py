@@ -139,9 +139,9 @@ class Bus:
             raise nats.js.errors.NotFoundError(code=404, err_code=NO_MESSAGE, description="no message found")
         return SimpleNamespace(headers={"Nats-Msg-Id": self.carrier.messages[seq - 1].event_id})
 
-    async def stream_created(self) -> int:
+    async def stream_created(self) -> str:
         self._reach()
-        return self.carrier.made
+        return str(self.carrier.made)
 
     async def ensure_stream(self) -> None:
         self.process.check()

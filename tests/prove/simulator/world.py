@@ -143,7 +143,7 @@ class Node:
     def looks_at_stream(self) -> datetime | None:
         """When its relay, idle or not, will find that the stream is another one; None while it is the one that it knows."""
         relay = self.process.relay
-        if relay._stream_created in (None, self.world.carrier.made):
+        if relay._stream_created in (None, str(self.world.carrier.made)):
             return None
         return NOON + timedelta(seconds=relay._checked_at - NOON.timestamp() + CHECK_STREAM_SECONDS + 0.001)
 

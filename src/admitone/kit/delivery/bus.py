@@ -6,15 +6,16 @@ relay.py publishes the service's outbox to it; consumer.py consumes from it.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
+from admitone.kit.delivery.sender import Outgoing, Sender, StreamError
 from admitone.kit.observe.log import log
 
 STREAM = "ADMITONE"
@@ -23,6 +24,11 @@ REPORT_EVERY_SECONDS = 30.0
 
 BUS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 """Errors of a bus that is unavailable or failing: the same call may succeed when it is retried."""
+
+
+class _StreamInfo(msgspec.Struct):
+    created: str = ""
+    error: StreamError | None = None
 
 
 class BusClosed(Exception):
@@ -39,6 +45,7 @@ class Bus:
         """Incremented on every disconnect, reconnect or stream loss; the relay repairs the stream when it changes."""
         self.client = Client()
         self.stream: JetStreamContext = self.client.jetstream(timeout=REQUEST_TIMEOUT_SECONDS)
+        self._sender = Sender(self.client)
         self._closed = False
         self._failed_at = self._reported_at = -REPORT_EVERY_SECONDS
 
@@ -119,9 +126,20 @@ class Bus:
                 self.report_error(error)
                 await asyncio.sleep(1)
 
-    async def stream_created(self) -> datetime | None:
-        """When the stream was created. A different time than before means a different stream."""
-        return (await self.stream.stream_info(STREAM)).created
+    async def publish(self, messages: Sequence[Outgoing]) -> list[int | Exception]:
+        """Send messages to the stream, all at once; each one's number there, or why it has none. Raises BUS_ERRORS."""
+        return await self._sender.send(messages)
+
+    async def stream_created(self) -> str:
+        """When the stream was created. A different time than before means a different stream. Raises BUS_ERRORS.
+
+        Not by stream_info of nats-py, which builds objects of all that the stream has to say of itself.
+        """
+        answer = await self.client.request(f"$JS.API.STREAM.INFO.{STREAM}", timeout=REQUEST_TIMEOUT_SECONDS)
+        info = msgspec.json.decode(answer.data, type=_StreamInfo)
+        if info.error is not None:
+            raise nats.js.errors.NotFoundError(code=info.error.code, err_code=info.error.err_code, description=info.error.description)
+        return info.created
 
     def report_error(self, error: Exception) -> None:
         """Log an error, at most every 30 s. Raises BusClosed when the connection is closed for good."""

@@ -24,6 +24,10 @@ RETRY_DELAYS_SECONDS = (0.2, 1.0, 5.0, 30.0)
 """Delays before each retry of a failing event; after the last one it is parked (dead letter)."""
 
 
+MANY, REST_SECONDS = 4, 0.01
+"""After a batch of so many events, a rest lets more of them come together for the next batch."""
+
+
 class Consumer:
     """One durable consumer per service over all its subjects, so that events keep their order."""
 
@@ -44,6 +48,8 @@ class Consumer:
                             await self.handle_batch(batch)
                         finally:
                             clear_correlation()
+                        if len(batch) >= MANY:
+                            await asyncio.sleep(REST_SECONDS)
             except TRANSIENT + BUS_ERRORS as error:
                 self.bus.report_error(error)
                 if isinstance(error, nats.js.errors.NotFoundError):

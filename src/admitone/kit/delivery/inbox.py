@@ -8,7 +8,7 @@ from admitone.kit.data.db import Tx
 from admitone.kit.event import CATALOGUE, Event, Message
 from admitone.kit.observe.log import causation_id, clear_correlation, correlation_id
 from admitone.kit.observe.metrics import HANDLING
-from admitone.kit.service import Delivered, Handler, Handlers
+from admitone.kit.service import Delivered, Handlers
 
 
 class Unreadable(Exception):
@@ -27,7 +27,7 @@ async def handle(handlers: Handlers, messages: Sequence[bytes], tx: Tx) -> list[
         envelope = envelope_of(data)
         correlation_id.set(envelope.correlation_id)
         causation_id.set(envelope.event_id)
-        event, _ = decode(handlers, envelope)
+        event = decode(envelope)
         envelopes.append(envelope)
         events.append(event)
     new = await record_handled(envelopes, tx)
@@ -39,7 +39,7 @@ async def handle(handlers: Handlers, messages: Sequence[bytes], tx: Tx) -> list[
         with HANDLING.labels(handlers.service, first.__name__).time():
             if first in handlers.of_runs:
                 await handlers.of_runs[first].handler(run, tx)
-            else:
+            elif first in handlers.by_event:  # Otherwise an older version of this service has asked for it, and this one has no use for it.
                 await handlers.by_event[first](run[0].event, tx)
     return [type(delivery.event).__name__ for delivery in deliveries]
 
@@ -91,11 +91,10 @@ def envelope_of(data: bytes) -> Message:
         raise Unreadable(str(error)) from error
 
 
-def decode(handlers: Handlers, envelope: Message) -> tuple[Event, Handler]:
-    """The event and its handler in this service. Raises Unreadable."""
+def decode(envelope: Message) -> Event:
+    """The event in an envelope. Raises Unreadable."""
     try:
-        event_type = CATALOGUE[envelope.event]
-        return msgspec.convert(envelope.data, event_type), handlers.by_event[event_type]
+        return msgspec.convert(envelope.data, CATALOGUE[envelope.event])
     except (msgspec.MsgspecError, KeyError) as error:
         raise Unreadable(str(error)) from error
 

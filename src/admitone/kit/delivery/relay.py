@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -15,7 +16,8 @@ from nats.js import JetStreamContext
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
 from admitone.kit.delivery.bus import BUS_ERRORS, STREAM, Bus
-from admitone.kit.event import CATALOGUE, LISTENERS, Message, words
+from admitone.kit.delivery.sender import Outgoing
+from admitone.kit.event import AGGREGATES, CATALOGUE, LISTENERS, Message, words
 from admitone.kit.observe.log import log
 from admitone.kit.observe.metrics import PUBLISHED
 
@@ -23,6 +25,8 @@ LOCK = 0x52454C4159  # "RELAY"
 BATCH = 100
 REPAIR_BATCH = 5000
 POLL_SECONDS = 1.0
+MANY, REST_SECONDS = 4, 0.01
+"""After a batch of so many events, a rest lets more of them come together for the next batch."""
 CHECK_STREAM_SECONDS = 5.0
 STREAM_NOT_FOUND = 10059
 
@@ -49,7 +53,7 @@ class Relay:
         self.bus = bus
         self.url = url
         self._repaired_epoch = -1
-        self._stream_created: datetime | None = None
+        self._stream_created: str | None = None
         self._checked_at = 0.0
 
     async def run(self) -> None:
@@ -59,8 +63,11 @@ class Relay:
                 async with self._advisory_lock() as connection:
                     while True:
                         emitted = self.db.emitted.next()
-                        if not await self.once(connection):
+                        published = await self.once(connection)
+                        if not published:
                             await wait_for_signal(emitted, POLL_SECONDS)
+                        elif published >= MANY:
+                            await asyncio.sleep(REST_SECONDS)
             except TRANSIENT + BUS_ERRORS as error:
                 await self.recover(error)
                 await asyncio.sleep(0.25)
@@ -95,13 +102,13 @@ class Relay:
         finally:
             connection.terminate()
 
-    async def once(self, connection: Connection) -> bool:
-        """One step of the relay. Returns whether there was anything to publish.
+    async def once(self, connection: Connection) -> int:
+        """One step of the relay. Returns how many events there were to publish.
 
         1. Every 5 s, check that the stream is still the same one; if not, increment the epoch.
         2. If the epoch has changed, repair: mark the events that the stream has lost as unpublished.
         3. Read up to 100 unpublished events from the outbox, oldest first.
-        4. Publish them one by one; stop when the epoch changes.
+        4. Publish them, as many at once as are about different aggregates; stop when one fails or the epoch changes.
         5. Check the stream once more, and mark as published what it has acknowledged.
         """
         if self._stream_created is not None and time.monotonic() - self._checked_at > CHECK_STREAM_SECONDS:
@@ -111,18 +118,26 @@ class Relay:
             self._stream_created = await self.bus.stream_created()
             await repair(connection, self.bus.stream, self.db.service)
             self._repaired_epoch = epoch
-        rows = await connection.fetch("SELECT * FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1", BATCH)
+        rows = await connection.fetch(
+            """
+            SELECT id, event_id, event, data::text AS data, correlation_id, causation_id, created_at
+            FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1
+            """,
+            BATCH,
+        )
         published: list[tuple[int, int]] = []
         try:
-            for row in rows:
-                seq = await publish(self.bus.stream, self.db.service, row)
+            for group in apart(rows):
+                numbers = await publish(self.bus, self.db.service, group)
                 if self._repaired_epoch != self.bus.epoch:
-                    break  # It may have landed on a stream that has just lost something: repair first, then send it again.
-                published.append((row["id"], seq))
+                    break  # They may have landed on a stream that has just lost something: repair first, then send them again.
+                published += [(row["id"], seq) for row, seq in zip(group, numbers, strict=True) if isinstance(seq, int)]
+                if failed := [error for error in numbers if isinstance(error, Exception)]:
+                    raise failed[0]
         finally:
             if published and await self._is_same_stream():
                 await self._mark(connection, published)
-        return bool(rows)
+        return len(rows)
 
     async def _is_same_stream(self) -> bool:
         """Whether it is still the same stream: it may have been deleted and created again while we were connected.
@@ -147,31 +162,56 @@ class Relay:
         )
 
 
-async def publish(stream: JetStreamContext, service: str, row: asyncpg.Record) -> int:
-    """Send one outbox row; returns its number in the stream, which the stream has acknowledged.
+def apart(rows: Sequence[asyncpg.Record]) -> Iterator[list[asyncpg.Record]]:
+    """Groups of neighbouring rows in which no two are about the same aggregate: should one get lost, nothing overtakes its own past.
+
+    A row of an event that this version does not know stands by itself.
+    """
+    group: list[asyncpg.Record] = []
+    known: set[object] = set()
+    for row in rows:
+        field = AGGREGATES.get(row["event"])
+        about = msgspec.json.decode(row["data"])[field] if field is not None else None
+        if group and (about is None or about in known or None in known):
+            yield group
+            group, known = [], set()
+        group.append(row)
+        known.add(about)
+    if group:
+        yield group
+
+
+async def publish(bus: Bus, service: str, rows: Sequence[asyncpg.Record]) -> list[int | Exception]:
+    """Send outbox rows, all at once; each one's number in the stream, which has acknowledged it, or why it has none.
 
     Also a row of an event that this version does not know: a newer one, since rolled back, may have said it.
     """
+    numbers = await bus.publish([_message(service, row) for row in rows])
+    for row, number in zip(rows, numbers, strict=True):
+        if isinstance(number, int):
+            PUBLISHED.labels(service, row["event"]).inc()
+            _log_published(row)
+    return numbers
+
+
+def _message(service: str, row: asyncpg.Record) -> Outgoing:
     message = Message(
         event_id=row["event_id"],
         event=row["event"],
         time=row["created_at"],
         correlation_id=row["correlation_id"],
         causation_id=row["causation_id"],
-        data=row["data"],
+        data=cast("Any", msgspec.Raw(row["data"].encode())),
     )
-    ack = await stream.publish(
-        f"events.{service}.{row['event']}",
-        msgspec.json.encode(message),
-        stream=STREAM,
-        headers={"Nats-Msg-Id": str(row["event_id"])},
-    )
-    PUBLISHED.labels(service, row["event"]).inc()
+    return Outgoing(f"events.{service}.{row['event']}", msgspec.json.encode(message), str(row["event_id"]))
+
+
+def _log_published(row: asyncpg.Record) -> None:
     event = CATALOGUE.get(row["event"])
     listeners = ", ".join(LISTENERS[event]) if event else ""
-    ids = {name.removesuffix("_id"): str(row["data"][name])[:8] for name in ("order_id", "ticket_id") if row["data"].get(name)}
+    data = msgspec.json.decode(row["data"])
+    ids = {name.removesuffix("_id"): str(data[name])[:8] for name in ("order_id", "ticket_id") if data.get(name)}
     log.info("event_published", message=f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
-    return ack.seq
 
 
 async def repair(connection: Connection, stream: JetStreamContext, service: str) -> int:
