@@ -1,0 +1,65 @@
+"""How quick the marketplace is, and what it costs, against yardsticks that are measured in the same run.
+
+python -m bench [--quick] [--only accept,chain] [--rounds N] [--seconds S]
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.load import MISSING, has_wrk
+from bench.report import document, save, table
+from bench.run import Options
+from bench.script import OPERATIONS, measure
+from bench.stage import BenchError
+
+import admitone
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the marketplace.")
+    parser.add_argument("--quick", action="store_true", help="2 rounds of 3 s instead of 5 of 5 s")
+    parser.add_argument("--only", default="", metavar="NAMES", help=f"only these, with commas in between: {', '.join(OPERATIONS)}")
+    parser.add_argument("--rounds", type=int, help="how many rounds")
+    parser.add_argument("--seconds", type=float, help="how long the load of a round is")
+    parser.add_argument("--compare", action="store_true", help="warn where CPU has risen by 30 % against the newest results")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, not to bench/results")
+    given = parser.parse_args()
+    only = frozenset(name for name in given.only.split(",") if name)
+    if unknown := only - set(OPERATIONS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(OPERATIONS)}")
+    options = Options(
+        rounds=given.rounds or (2 if given.quick else 5),
+        seconds=given.seconds or (3.0 if given.quick else 5.0),
+        quick=given.quick,
+        only=only,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    say(f"measuring {Path(admitone.__file__).parent}")
+    if not has_wrk():
+        say(MISSING)
+    try:
+        book = asyncio.run(measure(options))
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit("bench: interrupted")
+    found = document(book.as_json(), rounds=options.rounds, seconds=options.seconds, quick=options.quick)
+    print(table(found["figures"]))
+    if given.json or not only:
+        say(f"written to {save(found, given.json)}")
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

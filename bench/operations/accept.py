@@ -1,0 +1,81 @@
+"""Orders: accepted by `serve orders` alone, and in `up`, where the whole chain follows them."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+from bench.book import cost_of
+from bench.meter import Used
+from bench.people import list_tickets
+from bench.run import Run
+
+WARM_UP_SECONDS = 2.0
+SERVE_IS_QUICKER = 3
+"""So many times more tickets are prepared for `serve orders` alone than `up` would need."""
+
+
+async def warm_up(run: Run) -> None:
+    """Orders until everything is compiled, planned and cached; it tells how many tickets a round takes."""
+    for _ in range(2):
+        load = await run.accept(
+            await list_tickets(run.stage, int(run.expected_rate * WARM_UP_SECONDS * 2)),
+            seconds=min(WARM_UP_SECONDS, run.options.seconds),
+        )
+        run.expected_rate = max(run.expected_rate, load.rate)
+        await run.watch.until_quiet()
+
+
+async def list_for_serve_orders(run: Run) -> list[Sequence[UUID]]:
+    """The tickets of all rounds, and of one to get warm: without the service of tickets, none can be listed later."""
+    size = run.tickets_of_a_round * SERVE_IS_QUICKER
+    tickets = await list_tickets(run.stage, size * run.options.rounds + size // 2)
+    return [tickets[size * number : size * (number + 1)] for number in range(run.options.rounds + 1)]
+
+
+async def accept_by_serve_orders(run: Run, tickets: Sequence[UUID]) -> None:
+    """Until its relay has sent everything; the other services hear of it later."""
+    with run.stage.meter.measure() as used:
+        load = await run.accept(tickets)
+        await run.watch.until_published()
+    run.book.add("accept_serve", load.rate / run.pgbench, used)
+    cost = cost_of(used, load.answers)
+    run.book.add("accept_serve_rate", load.rate, used, cost)
+    run.book.add("accept_serve_cpu", sum(cost.values()), used, cost)
+
+
+async def chain(run: Run) -> None:
+    """Accepted in `up`, until every consumer has acknowledged everything."""
+    accepted, used, orders = await _until_quiet(run, with_keys=False)
+    cost = cost_of(used, orders, run.idle_cores)
+    run.book.add("accept_up", accepted / run.pgbench, used)
+    run.book.add("accept_up_rate", accepted, used)
+    run.book.add("chain", orders / used.seconds / run.pgbench, used)
+    run.book.add("chain_rate", orders / used.seconds, used, cost)
+    run.book.add("order_cpu", sum(cost.values()), used, cost)
+
+
+async def chain_with_keys(run: Run) -> None:
+    """The same, each request with an Idempotency-Key."""
+    accepted, used, orders = await _until_quiet(run, with_keys=True)
+    cost = cost_of(used, orders, run.idle_cores)
+    run.book.add("accept_keys_rate", accepted, used)
+    run.book.add("order_cpu_keys", sum(cost.values()), used, cost)
+
+
+async def _until_quiet(run: Run, *, with_keys: bool) -> tuple[float, Used, int]:
+    """Orders accepted per second, what was used until all was quiet, and how many orders there were in the end."""
+    tickets = await list_tickets(run.stage, run.tickets_of_a_round)
+    before = await count_orders(run)
+    with run.stage.meter.measure() as used:
+        load = await run.accept(tickets, with_keys=with_keys)
+        await run.watch.until_quiet()
+    run.expected_rate = max(run.expected_rate, load.rate)
+    return load.rate, used, await count_orders(run) - before
+
+
+async def count_orders(run: Run) -> int:
+    """Also those whose answer came after the clock had stopped."""
+    connection = await asyncpg.connect(run.stage.database_url("orders"))
+    count: int = await connection.fetchval("SELECT count(*) FROM orders")
+    await connection.close()
+    return count
