@@ -14,7 +14,7 @@ from bench.load import MISSING, has_wrk
 from bench.report import document, save, table
 from bench.run import Options
 from bench.script import OPERATIONS, measure
-from bench.stage import BenchError
+from bench.stage import ROOT, BenchError
 
 import admitone
 
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="how many rounds")
     parser.add_argument("--seconds", type=float, help="how long the load of a round is")
     parser.add_argument("--compare", action="store_true", help="warn where CPU has risen by 30 % against the newest results")
+    parser.add_argument("--conventional", type=Path, metavar="PYTHON", help="measure bench/conventional too, with this Python")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, not to bench/results")
     given = parser.parse_args()
     only = frozenset(name for name in given.only.split(",") if name)
@@ -36,17 +37,22 @@ def main() -> None:
         seconds=given.seconds or (3.0 if given.quick else 5.0),
         quick=given.quick,
         only=only,
+        conventional=given.conventional,
     )
     signal.signal(signal.SIGTERM, _interrupt)
-    say(f"measuring {Path(admitone.__file__).parent}")
+    if not Path(admitone.__file__).is_relative_to(ROOT):
+        sys.exit(f"bench: this would measure {ROOT}, by the code of {Path(admitone.__file__).parent}: set PYTHONPATH=src.")
     if not has_wrk():
         say(MISSING)
+    errors: list[str] = []
     try:
         book = asyncio.run(measure(options))
-    except BenchError as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        sys.exit("bench: interrupted")
+    except* BenchError as group:
+        errors += _sentences(group)
+    except* KeyboardInterrupt:
+        errors.append("interrupted")
+    if errors:
+        sys.exit(f"bench: {' '.join(errors)}")
     found = document(book.as_json(), rounds=options.rounds, seconds=options.seconds, quick=options.quick)
     print(table(found["figures"]))
     if given.json or not only:
@@ -55,6 +61,14 @@ def main() -> None:
 
 def say(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def _sentences(group: BaseExceptionGroup[Any]) -> list[str]:
+    """What several tasks have raised together, each sentence once."""
+    found = dict[str, None]()
+    for error in group.exceptions:
+        found |= dict.fromkeys(_sentences(error) if isinstance(error, BaseExceptionGroup) else [str(error)])
+    return list(found)
 
 
 def _interrupt(*_: Any) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID
 
 from bench.book import Book, cost_of
@@ -26,6 +27,8 @@ class Options:
     seconds: float
     quick: bool
     only: frozenset[str]
+    conventional: Path | None = None
+    """The Python that runs bench/conventional; without one it is left out."""
 
     def wants(self, *operations: str) -> bool:
         return not self.only or bool(self.only & set(operations))
@@ -44,6 +47,11 @@ class Run:
     """Of this round."""
     hello: float = 0.0
     """Of this round."""
+    accepted: float = 0.0
+    """Orders per second in `up`, of this round."""
+    conventional_url: str = ""
+    emails: list[str] = field(default_factory=list)
+    """Of accounts that can be signed in to."""
     idle_cores: dict[str, float] = field(default_factory=dict)
     """What each group of processes uses when nothing happens."""
     expected_rate: float = 100.0

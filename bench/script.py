@@ -8,6 +8,13 @@ from collections.abc import Awaitable, Callable
 
 from bench.book import Book
 from bench.operations import accept, reading
+from bench.operations.alone import alone, payable
+from bench.operations.conventional import accept_by_conventional, conventional
+from bench.operations.dogpile import dogpile_of_200, dogpile_of_2000
+from bench.operations.lag import lag
+from bench.operations.mix import mix
+from bench.operations.sale import sale
+from bench.operations.signin import prepare_signin, sign_in
 from bench.people import People
 from bench.pgbench import prepare_pgbench
 from bench.progress import Progress
@@ -17,10 +24,22 @@ from bench.stage import ROOT, BenchError, Stage, answering, stage
 
 from admitone.runtime.programs import free_port
 
-IN_ROUNDS: dict[str, Callable[[Run], Awaitable[None]]] = {
+Operation = Callable[[Run], Awaitable[None]]
+IN_ROUNDS: dict[str, Operation] = {
     "list": reading.list_of_tickets,
     "chain": accept.chain,
     "keys": accept.chain_with_keys,
+    "conventional": accept_by_conventional,
+    "dogpile": dogpile_of_200,
+    "crowd": dogpile_of_2000,
+    "alone": alone,
+    "payable": payable,
+    "pages": reading.pages,
+    "refused": reading.refused_orders,
+    "lag": lag,
+    "signin": sign_in,
+    "sale": sale,
+    "mix": mix,
 }
 """Operations of `up`, each once in every round, beside the yardsticks."""
 OPERATIONS = ("accept", *IN_ROUNDS)
@@ -43,6 +62,8 @@ async def measure(options: Options) -> Book:
                 progress=Progress(_steps(options)),
                 hello_url=f"http://127.0.0.1:{hello_port}",
             )
+            if options.conventional:
+                run.conventional_url = await stack.enter_async_context(conventional(here, options.conventional))
             run.progress.next("warm-up")
             await accept.warm_up(run)
             prepared = await accept.list_for_serve_orders(run) if options.wants("accept") else []
@@ -67,10 +88,12 @@ async def measure(options: Options) -> Book:
 
 
 async def _rounds_of_up(run: Run) -> None:
-    operations = {name: operation for name, operation in IN_ROUNDS.items() if run.options.wants(name)}
+    operations = _of_rounds(run.options)
     if not operations:
         return
     await reading.prepare_list(run)
+    if run.options.wants("signin", "mix"):
+        await prepare_signin(run)
     await run.measure_idle()
     for number in range(run.options.rounds):
         where = f"round {number + 1} of {run.options.rounds}"
@@ -80,6 +103,13 @@ async def _rounds_of_up(run: Run) -> None:
             run.progress.next(f"{name}, {where}")
             await operation(run)
             await run.watch.until_quiet()
+
+
+def _of_rounds(options: Options) -> dict[str, Operation]:
+    """What is wanted of `up`. The crowd takes its time, and the conventional implementation needs a Python of its own."""
+    left_out = {"crowd"} if options.quick and not options.only else set()
+    left_out |= set() if options.conventional else {"conventional"}
+    return {name: operation for name, operation in IN_ROUNDS.items() if options.wants(name) and name not in left_out}
 
 
 def verify(here: Stage) -> None:
@@ -97,5 +127,5 @@ def verify(here: Stage) -> None:
 
 
 def _steps(options: Options) -> int:
-    in_rounds = sum(options.wants(name) for name in IN_ROUNDS)
+    in_rounds = len(_of_rounds(options))
     return 2 + options.rounds * (options.wants("accept") + (1 + in_rounds if in_rounds else 0)) + options.wants("accept")

@@ -47,6 +47,7 @@ async def chain(run: Run) -> None:
     """Accepted in `up`, until every consumer has acknowledged everything."""
     accepted, used, orders = await _until_quiet(run, with_keys=False)
     cost = cost_of(used, orders, run.idle_cores)
+    run.accepted = accepted
     run.book.add("accept_up", accepted / run.pgbench, used)
     run.book.add("accept_up_rate", accepted, used)
     run.book.add("chain", orders / used.seconds / run.pgbench, used)
