@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.compare import dearer, newest_results
 from bench.load import MISSING, has_wrk
+from bench.plot import svg
 from bench.report import document, save, table
 from bench.run import Options
 from bench.script import OPERATIONS, measure
@@ -27,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="how long the load of a round is")
     parser.add_argument("--compare", action="store_true", help="warn where CPU has risen by 30 % against the newest results")
     parser.add_argument("--conventional", type=Path, metavar="PYTHON", help="measure bench/conventional too, with this Python")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, not to bench/results")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there; a full run writes them to bench/results")
     given = parser.parse_args()
     only = frozenset(name for name in given.only.split(",") if name)
     if unknown := only - set(OPERATIONS):
@@ -55,8 +57,13 @@ def main() -> None:
         sys.exit(f"bench: {' '.join(errors)}")
     found = document(book.as_json(), rounds=options.rounds, seconds=options.seconds, quick=options.quick)
     print(table(found["figures"]))
-    if given.json or not only:
-        say(f"written to {save(found, given.json)}")
+    before = newest_results() if given.compare else None
+    for sentence in dearer(found, before) if before else ():
+        print(f"WARNING: {sentence}")
+    if given.json or not (only or given.quick):
+        file = save(found, given.json)
+        file.with_suffix(".svg").write_text(svg(found))
+        say(f"written to {file}")
 
 
 def say(line: str) -> None:

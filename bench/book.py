@@ -62,7 +62,8 @@ class Book:
         for goal in GOALS:
             if goal.key in self.entries:
                 entry = self.entries[goal.key].as_json()
-                found[goal.key] = {"title": goal.title, "unit": goal.unit, **entry, "must": goal.must, "met": goal.met(entry["median"])}
+                found[goal.key] = {"title": goal.title, "unit": goal.unit, **entry, "must": goal.must, "better": goal.better}
+                found[goal.key]["met"] = goal.met(entry["median"])
         return found
 
 

@@ -7,7 +7,7 @@ import asyncpg
 from bench.book import cost_of
 from bench.meter import Used
 from bench.people import list_tickets
-from bench.run import Run
+from bench.run import SPARE, Run
 
 WARM_UP_SECONDS = 2.0
 SERVE_IS_QUICKER = 3
@@ -16,11 +16,10 @@ SERVE_IS_QUICKER = 3
 
 async def warm_up(run: Run) -> None:
     """Orders until everything is compiled, planned and cached; it tells how many tickets a round takes."""
+    seconds = min(WARM_UP_SECONDS, run.options.seconds)
     for _ in range(2):
-        load = await run.accept(
-            await list_tickets(run.stage, int(run.expected_rate * WARM_UP_SECONDS * 2)),
-            seconds=min(WARM_UP_SECONDS, run.options.seconds),
-        )
+        tickets = await list_tickets(run.stage, int(run.expected_rate * seconds * SPARE))
+        load = await run.accept(tickets, seconds=seconds)
         run.expected_rate = max(run.expected_rate, load.rate)
         await run.watch.until_quiet()
 
