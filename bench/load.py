@@ -57,7 +57,8 @@ def has_wrk() -> bool:
 
 async def put_load(plan: Plan, folder: Path) -> Load:
     """Send it. Raises BenchError for an answer that was not expected, or none."""
-    load = await (_by_wrk(plan, folder) if has_wrk() and plan.seconds >= 1 else _by_ourselves(plan))
+    too_short = plan.seconds < 1 and not plan.again  # For wrk, which knows whole seconds.
+    load = await (_by_wrk(plan, folder) if has_wrk() and not too_short else _by_ourselves(plan))
     unexpected = {status: times for status, times in load.statuses.items() if status not in plan.expected}
     if unexpected or not load.answers:
         raise BenchError(f"{plan.url} answered {load.statuses}, where {sorted(plan.expected)} was expected.")
@@ -69,7 +70,7 @@ async def _by_wrk(plan: Plan, folder: Path) -> Load:
     requests, result = folder / "requests", folder / "wrk.json"
     Path(f"{requests}.1").write_bytes(b"\0".join(request.raw for request in plan.requests))
     result.unlink(missing_ok=True)
-    command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{plan.seconds:.0f}s", "--timeout", "20s", "-s", str(SCRIPT), plan.url]
+    command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{max(1, round(plan.seconds))}s", "--timeout", "20s", "-s", str(SCRIPT), plan.url]
     process = await asyncio.create_subprocess_exec(
         *command,
         "--",
@@ -95,7 +96,7 @@ async def _by_wrk(plan: Plan, folder: Path) -> Load:
 
 
 async def _by_ourselves(plan: Plan) -> Load:
-    """The same by asyncio, also for rounds of less than a second, which wrk does not know."""
+    """The same by asyncio."""
     loop = asyncio.get_running_loop()
     load, latencies = Load(), list[float]()
     position, begun = 0, loop.time()

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.kit.delivery.bus import STREAM
+from admitone.services import SERVICES
 
 LOOK_SECONDS = 0.03
 GIVE_UP_SECONDS = 300
@@ -48,13 +49,21 @@ class Watch:
                 raise BenchError(f"The marketplace does not come to rest: {await self.waiting()} events wait.")
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def missing_consumers(self) -> set[str]:
+        """The services that listen and have no consumer yet: what they have not heard would not be counted."""
+        there = {info.name for info in await self._consumers()}
+        return {service.name for service in SERVICES if service.handlers is not None} - there
+
     async def _consumers(self) -> list[nats.js.api.ConsumerInfo]:
         """The durable ones: each service has one. What an open page reads by is not waited for."""
-        return [info for info in await self.bus.jetstream().consumers_info(STREAM) if info.config.durable_name]
+        with contextlib.suppress(nats.js.errors.NotFoundError):  # There is no stream yet.
+            return [info for info in await self.bus.jetstream().consumers_info(STREAM) if info.config.durable_name]
+        return []
 
 
 @contextlib.asynccontextmanager
 async def watching(stage: Stage) -> AsyncIterator[Watch]:
+    """For as long as the block runs; it begins when every service listens."""
     async with contextlib.AsyncExitStack() as stack:
         bus = await nats.connect(stage.engines.nats_url)
         stack.push_async_callback(bus.close)
@@ -63,7 +72,10 @@ async def watching(stage: Stage) -> AsyncIterator[Watch]:
             connection = await asyncpg.connect(stage.database_url(service))
             stack.push_async_callback(connection.close)
             databases.append(connection)
-        yield Watch(bus, databases)
+        watch = Watch(bus, databases)
+        while await watch.missing_consumers():
+            await asyncio.sleep(LOOK_SECONDS)
+        yield watch
 
 
 async def quiet(stage: Stage) -> None:

@@ -39,10 +39,11 @@ class Run:
     options: Options
     stage: Stage
     people: People
-    watch: Watch
     book: Book
     progress: Progress
-    hello_url: str
+    watch: Watch = field(init=False)
+    """Of what runs now."""
+    hello_url: str = ""
     pgbench: float = 0.0
     """Of this round."""
     hello: float = 0.0

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from uuid import UUID
 
 from bench.book import Book
 from bench.operations import accept, reading
@@ -46,45 +47,55 @@ OPERATIONS = ("accept", *IN_ROUNDS)
 
 
 async def measure(options: Options) -> Book:
-    """Everything that is wanted. Raises BenchError when a run is not clean."""
+    """Everything that is wanted, and the check at the end. Raises BenchError when a run is not clean.
+
+    1. Start the engines and the yardsticks, and warm `up` up.
+    2. Where it is wanted, measure `serve orders` alone: then `up` is started anew, and hears of what was ordered meanwhile.
+    3. Measure everything else in `up`, and check all of it while it runs.
+    """
     async with stage() as here, contextlib.AsyncExitStack() as stack:
+        run = Run(options=options, stage=here, people=People(here), book=Book(), progress=Progress(_steps(options)))
         await prepare_pgbench(here)
-        hello_port = free_port()
-        hello = await stack.enter_async_context(here.process("hello", [sys.executable, "-m", "bench.hello", str(hello_port)], {}))
-        await answering(f"http://127.0.0.1:{hello_port}", hello)
-        async with here.admitone("up"):
-            run = Run(
-                options=options,
-                stage=here,
-                people=People(here),
-                watch=await stack.enter_async_context(watching(here)),
-                book=Book(),
-                progress=Progress(_steps(options)),
-                hello_url=f"http://127.0.0.1:{hello_port}",
-            )
-            if options.conventional:
-                run.conventional_url = await stack.enter_async_context(conventional(here, options.conventional))
-            run.progress.next("warm-up")
-            await accept.warm_up(run)
-            prepared = await accept.list_for_serve_orders(run) if options.wants("accept") else []
-            if not options.wants("accept"):
-                await _rounds_of_up(run)
+        run.hello_url = await stack.enter_async_context(hello_world(here))
+        if options.conventional and options.wants("conventional"):
+            run.conventional_url = await stack.enter_async_context(conventional(here, options.conventional))
+        run.progress.next("warm-up")
         if options.wants("accept"):
-            async with here.admitone("serve", "orders"):
-                await run.accept(prepared.pop())
-                for number, tickets in enumerate(prepared):
-                    run.progress.next(f"serve orders, round {number + 1} of {options.rounds}")
-                    await run.watch.until_published()
-                    await run.measure_yardsticks()
-                    await accept.accept_by_serve_orders(run, tickets)
-            async with here.admitone("up"):
-                run.progress.next("up: what was ordered meanwhile")
-                await run.watch.until_quiet()
-                await _rounds_of_up(run)
-        run.progress.next("verify")
-        await asyncio.to_thread(verify, here)
+            async with here.admitone("up"), watching(here) as run.watch:
+                await accept.warm_up(run)
+                prepared = await accept.list_for_serve_orders(run)
+            async with here.admitone("serve", "orders"), watching(here) as run.watch:
+                await _rounds_of_serve_orders(run, prepared)
+            run.progress.next("up: what was ordered meanwhile")
+        async with here.admitone("up"), watching(here) as run.watch:
+            await run.watch.until_quiet()
+            if not options.wants("accept"):
+                await accept.warm_up(run)
+            await _rounds_of_up(run)
+            run.progress.next("verify")
+            await run.watch.until_quiet()
+            await asyncio.to_thread(verify, here)
         run.progress.done()
         return run.book
+
+
+@contextlib.asynccontextmanager
+async def hello_world(here: Stage) -> AsyncIterator[str]:
+    """Its address."""
+    port = free_port()
+    async with here.process("hello", [sys.executable, "-m", "bench.hello", str(port)], {}) as process:
+        await answering(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+
+
+async def _rounds_of_serve_orders(run: Run, prepared: list[Sequence[UUID]]) -> None:
+    """The first tickets are for getting warm."""
+    await run.accept(prepared[0])
+    for number, tickets in enumerate(prepared[1:]):
+        run.progress.next(f"serve orders, round {number + 1} of {run.options.rounds}")
+        await run.watch.until_published()
+        await run.measure_yardsticks()
+        await accept.accept_by_serve_orders(run, tickets)
 
 
 async def _rounds_of_up(run: Run) -> None:

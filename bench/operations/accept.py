@@ -25,10 +25,10 @@ async def warm_up(run: Run) -> None:
 
 
 async def list_for_serve_orders(run: Run) -> list[Sequence[UUID]]:
-    """The tickets of all rounds, and of one to get warm: without the service of tickets, none can be listed later."""
+    """Tickets to get warm, and those of all rounds: without the service of tickets, none can be listed later."""
     size = run.tickets_of_a_round * SERVE_IS_QUICKER
-    tickets = await list_tickets(run.stage, size * run.options.rounds + size // 2)
-    return [tickets[size * number : size * (number + 1)] for number in range(run.options.rounds + 1)]
+    tickets = await list_tickets(run.stage, size // 2 + size * run.options.rounds)
+    return [tickets[: size // 2], *(tickets[size // 2 :][size * number : size * (number + 1)] for number in range(run.options.rounds))]
 
 
 async def accept_by_serve_orders(run: Run, tickets: Sequence[UUID]) -> None:
