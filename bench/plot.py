@@ -39,11 +39,13 @@ def svg(results: dict[str, Any]) -> str:
 
 
 def _bar(found: dict[str, Any], top: int) -> list[str]:
-    """Its name, how far it is, and the figures themselves."""
+    """Its name, how far it is, and how that was found."""
     reached = reached_share(found)
     length = min(reached, MOST) * (GOAL - LEFT)
     looks = f"{'met' if found['met'] else 'not'}{' noisy' if found['noisy'] else ''}"
-    said = f"{found['median']:.3g}{found['unit']} of {found['must']:g}{found['unit']}{', noisy' if found['noisy'] else ''}"
+    unit = f" {found['unit']}" if found["unit"] else ""
+    now = f"{found['median']:,.0f}" if found["median"] >= 100 else f"{found['median']:.3g}"
+    said = f"{now}{unit} of {found['must']:g}{unit}{', noisy' if found['noisy'] else ''}"
     return [
         f'<text x="{LEFT - 10}" y="{top + 15}" text-anchor="end">{escape(found["title"])}</text>',
         f'<rect x="{LEFT}" y="{top + 3}" width="{length:.1f}" height="{LINE - 12}" class="{looks}"/>',

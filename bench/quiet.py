@@ -15,6 +15,8 @@ from admitone.kit.delivery.bus import STREAM
 from admitone.services import SERVICES
 
 LOOK_SECONDS = 0.03
+EVENTS_PER_SECOND = 4000
+"""More than any consumer handles: to wait that long for what waits is never too long."""
 GIVE_UP_SECONDS = 300
 
 
@@ -42,12 +44,15 @@ class Watch:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def until_quiet(self) -> None:
-        """The outboxes are asked last, and then the consumers once more: what was handled in between has said something by then."""
+        """The outboxes are asked last, and then the consumers once more: what was handled in between has said something by then.
+
+        The more there is to wait for, the longer it does not look: looking costs the engines something, too.
+        """
         deadline = time.monotonic() + GIVE_UP_SECONDS
-        while await self.waiting() or await self.unpublished() or await self.waiting():
+        while (waiting := await self.waiting()) or await self.unpublished() or await self.waiting():
             if time.monotonic() > deadline:
-                raise BenchError(f"The marketplace does not come to rest: {await self.waiting()} events wait.")
-            await asyncio.sleep(LOOK_SECONDS)
+                raise BenchError(f"The marketplace does not come to rest: {waiting} events wait.")
+            await asyncio.sleep(LOOK_SECONDS + min(1.0, waiting / EVENTS_PER_SECOND))
 
     async def missing_consumers(self) -> set[str]:
         """The services that listen and have no consumer yet: what they have not heard would not be counted."""

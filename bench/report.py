@@ -20,7 +20,7 @@ RESULTS = Path(__file__).with_name("results")
 
 def table(figures: dict[str, Any]) -> str:
     """A line for each figure: its median, where its rounds lie, what it must be, and what it costs."""
-    lines = [f"{'figure':<58}{'now':>10}{'spread':>20}{'must':>12}        CPU ms per operation; client, others in cores"]
+    lines = [f"{'figure':<54}{'now':>9}{'lowest..highest':>20}{'must':>9}       CPU ms per operation  [cores of the client, of others]"]
     for key, found in figures.items():
         goal = BY_KEY[key]
         digits = goal.digits
@@ -28,7 +28,7 @@ def table(figures: dict[str, Any]) -> str:
         must = "" if goal.must is None else f"{'>=' if goal.better == 'more' else '<='} {goal.must:g}"
         met = {True: "met", False: "NOT", None: ""}[found["met"]]
         title = f"{goal.title}{f' ({goal.unit})' if goal.unit else ''}"
-        lines.append(f"{title:<58}{found['median']:>10,.{digits}f}{spread:>20}{must:>12} {met:<4}   {_cost(found)}".rstrip())
+        lines.append(f"{title:<54}{found['median']:>9,.{digits}f}{spread:>20}{must:>9} {met:<3}   {_cost(found)}".rstrip())
     return "\n".join(lines)
 
 

@@ -36,8 +36,8 @@ async def accept_by_serve_orders(run: Run, tickets: Sequence[UUID]) -> None:
     with run.stage.meter.measure() as used:
         load = await run.accept(tickets)
         await run.watch.until_published()
-    run.book.add("accept_serve", load.rate / run.pgbench, used)
     cost = cost_of(used, load.answers)
+    run.book.add("accept_serve", load.rate / run.pgbench, used, cost)
     run.book.add("accept_serve_rate", load.rate, used, cost)
     run.book.add("accept_serve_cpu", sum(cost.values()), used, cost)
 
@@ -47,9 +47,9 @@ async def chain(run: Run) -> None:
     accepted, used, orders = await _until_quiet(run, with_keys=False)
     cost = cost_of(used, orders, run.idle_cores)
     run.accepted = accepted
-    run.book.add("accept_up", accepted / run.pgbench, used)
-    run.book.add("accept_up_rate", accepted, used)
-    run.book.add("chain", orders / used.seconds / run.pgbench, used)
+    run.book.add("accept_up", accepted / run.pgbench, used, cost)
+    run.book.add("accept_up_rate", accepted, used, cost)
+    run.book.add("chain", orders / used.seconds / run.pgbench, used, cost)
     run.book.add("chain_rate", orders / used.seconds, used, cost)
     run.book.add("order_cpu", sum(cost.values()), used, cost)
 
@@ -58,7 +58,7 @@ async def chain_with_keys(run: Run) -> None:
     """The same, each request with an Idempotency-Key."""
     accepted, used, orders = await _until_quiet(run, with_keys=True)
     cost = cost_of(used, orders, run.idle_cores)
-    run.book.add("accept_keys_rate", accepted, used)
+    run.book.add("accept_keys_rate", accepted, used, cost)
     run.book.add("order_cpu_keys", sum(cost.values()), used, cost)
 
 

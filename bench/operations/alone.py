@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import time
 
+from bench.book import cost_of
 from bench.client import Connection, Request
 from bench.people import list_tickets
 from bench.run import Run
@@ -28,8 +29,9 @@ async def alone(run: Run) -> None:
                     raise BenchError(f"An order was answered with {answer.status}.")
                 await asyncio.sleep(REST_SECONDS)
     hundredths = statistics.quantiles(seconds, n=100)
-    run.book.add("alone_p50", hundredths[49] * 1000, used)
-    run.book.add("alone_p99", hundredths[98] * 1000, used)
+    cost = cost_of(used, len(requests), run.idle_cores)
+    run.book.add("alone_p50", hundredths[49] * 1000, used, cost)
+    run.book.add("alone_p99", hundredths[98] * 1000, used, cost)
 
 
 async def payable(run: Run) -> None:
@@ -49,7 +51,7 @@ async def payable(run: Run) -> None:
                     answer = await connection.ask(look)
                 seconds.append(time.perf_counter() - begun)
                 await asyncio.sleep(REST_SECONDS)
-    run.book.add("payable_p50", statistics.median(seconds) * 1000, used)
+    run.book.add("payable_p50", statistics.median(seconds) * 1000, used, cost_of(used, len(tickets), run.idle_cores))
 
 
 def _orders(run: Run) -> int:

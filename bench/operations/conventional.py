@@ -1,18 +1,21 @@
 """The third yardstick: orders accepted by an ordinary implementation of the same paths (bench/conventional), on the same PostgreSQL."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
-from bench.client import Connection, Request
+from bench.arrivals import pool
+from bench.client import Request
 from bench.run import Run
 from bench.stage import ROOT, Stage, answering
 
 from admitone.runtime.programs import free_port
 
 DATABASE = "conventional"
+LISTING_CONNECTIONS = 16
 FOLDER = ROOT / "bench"
 
 
@@ -39,14 +42,17 @@ async def accept_by_conventional(run: Run) -> None:
         load = await run.accept(tickets, url=url)
     cost = {group: used.cpu[group] * 1000 / load.answers for group in ("conventional", "postgres")}
     run.book.add("conventional_rate", load.rate, used, cost)
-    run.book.add("conventional", run.accepted / load.rate, used)
+    if run.accepted:
+        run.book.add("conventional", run.accepted / load.rate, used, cost)
 
 
 async def _list_tickets(run: Run, url: str) -> list[UUID]:
-    found = []
-    async with Connection(url) as connection:
-        session = run.people.session()
-        listing = Request.of("POST", "/api/tickets", cookie=session, body={"title": "Row 1, seat 1", "price": 49.9})
-        for _ in range(run.tickets_of_a_round):
-            found.append(UUID((await connection.ask(listing)).json["id"]))
-    return found
+    """By HTTP: its tables are its own business."""
+    listing = Request.of("POST", "/api/tickets", cookie=run.people.session(), body={"title": "Row 1, seat 1", "price": 49.9})
+    async with pool(url, LISTING_CONNECTIONS) as connections:
+
+        async def list_one() -> UUID:
+            async with connections.connection() as connection:
+                return UUID((await connection.ask(listing)).json["id"])
+
+        return await asyncio.gather(*(list_one() for _ in range(run.tickets_of_a_round)))

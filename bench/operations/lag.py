@@ -11,6 +11,7 @@ import time
 
 import nats
 from bench.arrivals import open_loop, pool
+from bench.book import cost_of
 from bench.people import list_tickets
 from bench.run import Run
 from bench.stage import BenchError
@@ -60,8 +61,9 @@ async def lag(run: Run) -> None:
     if len(seconds) < len(requests):
         raise BenchError(f"Of {len(requests)} orders, only {len(seconds)} were acknowledged by anybody.")
     hundredths = statistics.quantiles(seconds, n=100)
-    run.book.add("lag_p50", hundredths[49] * 1000, used)
-    run.book.add("lag_p99", hundredths[98] * 1000, used)
+    cost = cost_of(used, len(requests), run.idle_cores)
+    run.book.add("lag_p50", hundredths[49] * 1000, used, cost)
+    run.book.add("lag_p99", hundredths[98] * 1000, used, cost)
 
 
 async def _last_acknowledgement(listener: Client, first: int, acknowledged: dict[int, float]) -> dict[str, float]:

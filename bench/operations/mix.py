@@ -118,7 +118,7 @@ async def mix(run: Run) -> None:
         rate = asked / (time.perf_counter() - begun)
         await run.watch.until_quiet()
     cost = cost_of(used, asked, run.idle_cores)
-    run.book.add("mix_rate", rate, used)
+    run.book.add("mix_rate", rate, used, cost)
     run.book.add("mix_cpu", sum(cost.values()), used, cost)
 
     market = Market(run, await list_tickets(run.stage, int(TICKETS_PER_SECOND * seconds)))
@@ -130,4 +130,6 @@ async def mix(run: Run) -> None:
 
         with run.stage.meter.measure() as used:
             answers = await open_loop(int(seconds * rate / 2), rate / 2, ask)
-    run.book.add("mix_p99", statistics.quantiles([latency for latency, _ in answers], n=100)[98] * 1000, used)
+    latencies = [latency for latency, _ in answers]
+    cost = cost_of(used, len(answers), run.idle_cores)
+    run.book.add("mix_p99", statistics.quantiles(latencies, n=100)[98] * 1000, used, cost)

@@ -23,8 +23,9 @@ async def list_of_tickets(run: Run) -> None:
         assert len((await client.ask(request)).json) == LISTED
     with run.stage.meter.measure() as used:
         load = await run.load([request], 200, again=True)
-    run.book.add("list", load.rate / run.hello, used)
-    run.book.add("list_rate", load.rate, used, cost_of(used, load.answers, run.idle_cores))
+    cost = cost_of(used, load.answers, run.idle_cores)
+    run.book.add("list", load.rate / run.hello, used, cost)
+    run.book.add("list_rate", load.rate, used, cost)
 
 
 async def pages(run: Run) -> None:

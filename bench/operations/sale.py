@@ -39,7 +39,7 @@ async def sale(run: Run) -> None:
             await asyncio.sleep(0.1)
         await run.watch.until_quiet()
     cost = cost_of(used, len(sold), run.idle_cores)
-    run.book.add("sale_rate", len(sold) / used.seconds, used)
+    run.book.add("sale_rate", len(sold) / used.seconds, used, cost)
     run.book.add("sale_cpu", sum(cost.values()), used, cost)
 
 
