@@ -11,13 +11,14 @@
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU, latencies, open pages, and pages and searches in 100,000 tickets (a benchmark, not a test)
+# make bench [QUICK=1] [CONVENTIONAL=python]  measure throughput, CPU and latencies against pgbench and a hello-world, with goals (25 minutes; quick: 4; needs wrk)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
 # make chaos [CYCLES=24] [SEED=N]  kill and freeze the services, PostgreSQL and NATS under load, change tables, then look what was lost (two minutes)
 # make lock   resolve the dependencies anew (needs uv)
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test types units browser faults races fuzz screenshots stripe docs figures money-soak lock clean simulate plant chaos prove
+.PHONY: run test types units browser faults races fuzz screenshots stripe docs figures bench money-soak lock clean simulate plant chaos prove
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -76,6 +77,9 @@ figures: .venv/run
 	$(BIN)/python bench/pages.py
 	$(BIN)/python bench/screen.py
 	$(BIN)/python bench/search.py
+
+bench: .venv/run
+	PYTHONPATH=src $(BIN)/python -m bench $(if $(QUICK),--quick --compare) $(if $(CONVENTIONAL),--conventional $(CONVENTIONAL))
 
 money-soak: .venv/run
 	$(BIN)/python bench/money_soak.py --sales $(or $(SALES),1000)
