@@ -18,7 +18,8 @@ from admitone.auth.passwords import hash_password, is_right
 from admitone.auth.tokens import Signer
 from admitone.config import Settings
 from admitone.kit.data.db import Database
-from admitone.kit.http.app import AnyRequest, read
+from admitone.kit.http.app import read
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.documented import SESSION_COOKIE, Empty, documented
 from admitone.kit.http.session import User, Verifier, cookie_name, set_cookie
 

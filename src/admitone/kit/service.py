@@ -124,6 +124,10 @@ class Service:
 
     Each is made once. An async context manager is entered for as long as the service runs.
     """
+    finders: Mapping[str, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
+    """What its routes may ask for that is found anew for each request, besides `user` and `visitor`; see kit/http/binding.py."""
+    guards: Sequence[Callable[..., Awaitable[None]]] = ()
+    """Each may refuse a request before its route is called. They are async: the framework runs any other in a thread."""
     gauges: Sequence[Gauge] = ()
     """Its own gauges at /metrics and in `admitone doctor`, besides those of every service."""
     has_database: bool = True

@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 from litestar import Response, delete, get, post
 
 from admitone.kit.data.db import Database
-from admitone.kit.http.app import AnyRequest, eventually, read, read_query
+from admitone.kit.http.app import eventually, read, read_query
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.documented import documented
 from admitone.kit.http.idempotency import key_of, once
 from admitone.kit.http.paging import LINK, Page, links

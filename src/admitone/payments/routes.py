@@ -9,7 +9,8 @@ from litestar import Response, get, post
 from msgspec.structs import replace
 
 from admitone.kit.data.db import TRANSIENT, Database
-from admitone.kit.http.app import AnyRequest, as_problem_json, eventually, read, read_query
+from admitone.kit.http.app import as_problem_json, eventually, read, read_query
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.documented import documented
 from admitone.kit.http.idempotency import KeyReused, Known, claim, key_of, remember
 from admitone.kit.http.session import User

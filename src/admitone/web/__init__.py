@@ -10,14 +10,17 @@ listens to: TicketCreated, TicketUpdated, OrderCreated, OrderReserved, OrderExte
 from admitone.kit.service import Service
 from admitone.web.api import client_of
 from admitone.web.changes import LiveChanges, listen
-from admitone.web.pages import ROUTES
+from admitone.web.pages import ROUTES, not_from_another_site
 from admitone.web.render import error_page
+from admitone.web.visitor import FINDERS
 
 service = Service(
     name="web",
     prefix="/",
     routes=ROUTES,
     provides={"client": client_of, "live": lambda _settings, _db: LiveChanges()},
+    finders=FINDERS,
+    guards=(not_from_another_site,),
     jobs=(listen,),
     has_database=False,
     exception_handlers={Exception: error_page},

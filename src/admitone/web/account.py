@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from litestar import Response, get, post
 
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.web.api import Api, Refused
 from admitone.web.form import errors_by_field, read_form, safe_next
 from admitone.web.render import page, see_other

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Response, get
 
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.web.answers import Order, Page, Ticket
 from admitone.web.api import Api, Away, Refused
 from admitone.web.form import errors_by_field

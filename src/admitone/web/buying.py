@@ -8,7 +8,7 @@ from uuid import UUID
 
 from litestar import Response, get, post
 
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.form import as_uuid
 from admitone.kit.http.problem import NotFound
 from admitone.web.answers import Attempt, Item, Order

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.problem import Problem
 from admitone.web.api import Refused
 

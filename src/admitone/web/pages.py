@@ -1,6 +1,5 @@
 """Every page, and what all of them have in common."""
 
-from litestar import Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
@@ -8,13 +7,12 @@ from admitone.kit.http.app import SAFE_METHODS
 from admitone.kit.http.problem import ForeignOrigin
 from admitone.web import account, browsing, buying, proof, selling, streams
 from admitone.web.static import static_file
-from admitone.web.visitor import DEPENDENCIES
 
 OUR_OWN = ("same-origin", "none")
 """What Sec-Fetch-Site may say of a form."""
 
 
-def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+async def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
     """A browser says where a form was; the kit checks the Origin, this the header that comes even where Origin does not.
 
     Another host of the same site is another site for us. `none` is what the user did by themselves; no header at all comes from
@@ -24,10 +22,4 @@ def not_from_another_site(connection: ASGIConnection, _handler: BaseRouteHandler
         raise ForeignOrigin
 
 
-PAGES = Router(
-    path="/",
-    route_handlers=[*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES, *streams.ROUTES, *proof.ROUTES],
-    dependencies=DEPENDENCIES,
-    guards=[not_from_another_site],
-)
-ROUTES = (PAGES, static_file)
+ROUTES = (*browsing.ROUTES, *buying.ROUTES, *selling.ROUTES, *account.ROUTES, *streams.ROUTES, *proof.ROUTES, static_file)

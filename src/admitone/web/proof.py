@@ -2,7 +2,7 @@
 
 from litestar import Response, get
 
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.web.api import Api, Refused
 from admitone.web.render import page
 from admitone.web.visitor import Visitor

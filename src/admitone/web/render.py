@@ -2,17 +2,17 @@
 
 import gzip
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from litestar import Response
-from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from admitone.config import Settings
 from admitone.kit.http import pages
 from admitone.kit.http.amount import money
-from admitone.kit.http.app import AnyRequest, as_problem
+from admitone.kit.http.app import as_problem
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.session import cookie_name, set_cookie
 from admitone.web import wording
 from admitone.web.api import Away, Refused
@@ -129,7 +129,7 @@ def current_url(request: AnyRequest) -> str:
 
 def settings_of(request: AnyRequest) -> Settings:
     """Those that the app was made with, as its routes are given them: an address of no page has no route to be given anything."""
-    settings: Settings = cast("Provide", request.app.dependencies["settings"]).dependency()
+    settings: Settings = request.app.state.settings
     return settings
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar import Response, get, post
 
 from admitone.config import Settings
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.problem import Problem
 from admitone.web.answers import Ticket
 from admitone.web.api import Api, Refused

@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Response, get
 
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.pages import StaticFiles, files_below
 from admitone.kit.http.problem import NotFound
 

@@ -13,7 +13,8 @@ from msgspec import Struct
 from admitone.config import Settings
 from admitone.kit.data.db import wait_for_signal
 from admitone.kit.http.amount import Amount
-from admitone.kit.http.app import AnyRequest, read_query
+from admitone.kit.http.app import read_query
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.session import User, Verifier, cookie_name
 from admitone.web.answers import Ticket
 from admitone.web.changes import Change, LiveChanges

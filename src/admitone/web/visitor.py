@@ -4,10 +4,9 @@ import time
 from dataclasses import dataclass
 
 import httpx
-from litestar.di import Provide
 
 from admitone.config import Settings
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest, Finder
 from admitone.kit.http.session import User, Verifier, cookie_name, set_cookie
 from admitone.web.api import Api, Away, Refused
 from admitone.web.changes import LiveChanges
@@ -72,5 +71,5 @@ async def api(visitor: Visitor, client: httpx.AsyncClient) -> Api:
     return Api(client, visitor.cookie)
 
 
-DEPENDENCIES = {"visitor": Provide(visitor), "api": Provide(api)}
+FINDERS: dict[str, Finder] = {"visitor": visitor, "api": api}
 """The kit's `visitor` is who the token names; ours is who the session belongs to."""

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any, TypeVar, cast
 
-from litestar import Litestar, Request, Response, Router
-from litestar.datastructures import ResponseHeader
-from litestar.di import Provide
+from litestar import Litestar, Response, Router
+from litestar.datastructures import ResponseHeader, State
 from litestar.exceptions import HTTPException
 
 from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
 from admitone.kit.http import form, session
+from admitone.kit.http.binding import AnyRequest, Finder, bind
 from admitone.kit.http.problem import BodyTooLarge, ForeignOrigin, NotFound, NotSignedIn, Problem, TryAgain, WrongContentType
 from admitone.kit.http.session import User, Verifier
 from admitone.kit.observe.log import correlation, log
@@ -20,7 +20,6 @@ MAX_BODY_BYTES = 64 * 1024
 WAIT_SECONDS = 1.0
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-AnyRequest = Request[Any, Any, Any]
 Answer = TypeVar("Answer")
 
 
@@ -80,21 +79,20 @@ def litestar_app(service: Service, provided: Mapping[str, Any], verifier: Verifi
         if request.method not in SAFE_METHODS and origin is not None and origin not in origins:
             raise ForeignOrigin
 
+    constants = {"verifier": verifier, **provided}
+    finders: dict[str, Finder] = {"visitor": visitor, "user": user, **service.finders}
+    routes = [bind(route, constants, finders) for route in service.routes]
     return Litestar(
-        route_handlers=[Router(path=service.prefix, route_handlers=list(service.routes))] if service.routes else [],
-        dependencies={name: _always(value) for name, value in {"verifier": verifier, **provided}.items()}
-        | {"visitor": Provide(visitor), "user": Provide(user)},
+        route_handlers=[Router(path=service.prefix, route_handlers=routes)] if routes else [],
         before_request=only_our_own_origin,
+        guards=list(service.guards),
+        state=State(constants),
         exception_handlers=cast("Any", {Exception: as_problem_json, **service.exception_handlers}),
         request_max_body_size=MAX_BODY_BYTES,
         response_headers=[ResponseHeader(name="Cache-Control", value="no-store")] if service.has_database else [],
         openapi_config=None,
         logging_config=None,
     )
-
-
-def _always(value: Any) -> Provide:
-    return Provide(lambda: value, sync_to_thread=False, use_cache=True)
 
 
 def as_problem(error: Exception) -> Problem:

@@ -10,7 +10,7 @@ import msgspec
 from litestar import Response
 
 from admitone.kit.data.db import Tx
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.problem import BadInput, Problem
 from admitone.kit.http.session import User
 

@@ -37,7 +37,14 @@ def policy(*, form_action: str, **sources: str) -> str:
 
 def environment(templates: Path) -> Environment:
     """Templates that escape by default and fail for a name that is not given."""
-    return Environment(loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.problem import BadInput
 
 Item = TypeVar("Item")

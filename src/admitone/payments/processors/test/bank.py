@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Response, get, post
 
 from admitone.kit.http.amount import major
-from admitone.kit.http.app import AnyRequest
+from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.documented import HTML, documented
 from admitone.kit.http.problem import NotFound
 from admitone.payments.model import ChargeNotFound
