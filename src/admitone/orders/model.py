@@ -54,18 +54,6 @@ class Obstacle(Struct, frozen=True, kw_only=True):
     """Of the buyer."""
 
 
-class TicketCopy(Struct, frozen=True, kw_only=True):
-    ticket_id: UUID
-    version: int
-    seller_id: UUID
-    title: str
-    price_cents: int
-    currency: str
-    order_id: UUID | None
-    withdrawn: bool
-    sold: bool
-
-
 class Order(Struct, frozen=True, kw_only=True):
     order_id: UUID
     version: int

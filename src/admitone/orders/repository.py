@@ -9,7 +9,7 @@ import msgspec
 from admitone.events import PaymentCreated, PaymentFailed, PaymentUncollected, TicketEvent
 from admitone.kit.data.db import Tx
 from admitone.kit.http.paging import after
-from admitone.orders.model import HistoryEntry, Obstacle, Order, Refusal, TicketCopy, Wish
+from admitone.orders.model import HistoryEntry, Obstacle, Order, Refusal, Wish
 from admitone.orders.proof import Proof
 
 
@@ -43,7 +43,7 @@ async def insert_orders(
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY
             AS wish (order_id, user_id, ticket_id, seen_price_cents, position) JOIN ticket_copies USING (ticket_id)
         WHERE NOT withdrawn AND NOT sold AND (wish.seen_price_cents IS NULL OR price_cents = wish.seen_price_cents)
-            AND (SELECT count(*) FROM orders WHERE user_id = wish.user_id AND status IN ('created', 'awaiting:payment')) < $9
+            AND (SELECT count(*) FROM orders WHERE user_id = wish.user_id AND is_open) < $9
         ORDER BY ticket_id, wish.position
         ON CONFLICT DO NOTHING
         RETURNING *
@@ -67,7 +67,7 @@ async def obstacles(tx: Tx, wishes: Sequence[Wish]) -> list[Obstacle]:
         """
         SELECT price_cents, currency, sold, withdrawn,
             (SELECT status FROM orders WHERE ticket_id = wish.ticket_id AND holds_ticket) AS holder_status,
-            (SELECT count(*) FROM orders WHERE user_id = wish.user_id AND status IN ('created', 'awaiting:payment')) AS open_orders
+            (SELECT count(*) FROM orders WHERE user_id = wish.user_id AND is_open) AS open_orders
         FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS wish (user_id, ticket_id, position)
             LEFT JOIN ticket_copies USING (ticket_id)
         ORDER BY wish.position
@@ -111,7 +111,7 @@ async def cancel(tx: Tx, order_id: UUID, reason: str) -> Order | None:
         Order,
         """
         UPDATE orders SET status = 'cancelled', reason = $2, version = version + 1
-        WHERE order_id = $1 AND status IN ('created', 'awaiting:payment') RETURNING *
+        WHERE order_id = $1 AND is_open RETURNING *
         """,
         order_id,
         reason,
@@ -124,7 +124,7 @@ async def expire(tx: Tx, order_id: UUID, cancel_at: datetime, now: datetime) -> 
         Order,
         """
         UPDATE orders SET status = 'cancelled', reason = 'expired', version = version + 1
-        WHERE order_id = $1 AND status IN ('created', 'awaiting:payment') AND cancel_at = $2 AND cancel_at <= $3
+        WHERE order_id = $1 AND is_open AND cancel_at = $2 AND cancel_at <= $3
         RETURNING *
         """,
         order_id,
@@ -139,7 +139,7 @@ async def expire_overdue(tx: Tx, now: datetime) -> list[Order]:
         """
         UPDATE orders SET status = 'cancelled', reason = 'expired', version = version + 1
         WHERE order_id IN (
-            SELECT order_id FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at <= $1
+            SELECT order_id FROM orders WHERE is_open AND cancel_at <= $1
             ORDER BY cancel_at LIMIT 500 FOR UPDATE SKIP LOCKED)
         RETURNING *
         """,
@@ -149,7 +149,7 @@ async def expire_overdue(tx: Tx, now: datetime) -> list[Order]:
 
 async def count_overdue(tx: Tx, before: datetime) -> int:
     """The number of orders that are still open although their `cancel_at` is before this time."""
-    count: int = await tx.value("SELECT count(*) FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at < $1", before)
+    count: int = await tx.value("SELECT count(*) FROM orders WHERE is_open AND cancel_at < $1", before)
     return count
 
 
@@ -249,19 +249,6 @@ async def upsert_ticket_copies(tx: Tx, tickets: Sequence[TicketEvent]) -> None:
         [ticket.withdrawn for ticket in tickets],
         [ticket.sold for ticket in tickets],
     )
-
-
-async def ticket_copy(tx: Tx, ticket_id: UUID) -> TicketCopy | None:
-    return await tx.one(TicketCopy, "SELECT * FROM ticket_copies WHERE ticket_id = $1", ticket_id)
-
-
-async def holding_order(tx: Tx, ticket_id: UUID) -> Order | None:
-    return await tx.one(Order, "SELECT * FROM orders WHERE ticket_id = $1 AND holds_ticket", ticket_id)
-
-
-async def count_open_orders(tx: Tx, user_id: UUID) -> int:
-    count: int = await tx.value("SELECT count(*) FROM orders WHERE user_id = $1 AND status IN ('created', 'awaiting:payment')", user_id)
-    return count
 
 
 async def get(tx: Tx, order_id: UUID) -> Order | None:

@@ -12,6 +12,8 @@ from unittest import mock
 
 from prove.simulator.ground import Ground
 
+from admitone.kit.delivery.sender import Outgoing
+
 
 class Stale(Exception):
     """A mistake can't be planted any more: the text that it replaces is not there, or not only once."""
@@ -57,10 +59,10 @@ BUGS = (
         "Orders looks whether the ticket is free and then inserts; no unique index stands behind that.",
         (
             Edit(
-                f"{ORDERS}:insert_order",
-                "WHERE ticket_id = $3 AND NOT withdrawn",
-                "WHERE NOT EXISTS (SELECT FROM orders WHERE ticket_id = $3 AND status NOT IN ('cancelled', 'refunded'))"
-                " AND ticket_id = $3 AND NOT withdrawn",
+                f"{ORDERS}:insert_orders",
+                "WHERE NOT withdrawn",
+                "WHERE NOT EXISTS (SELECT FROM orders WHERE ticket_id = ticket_copies.ticket_id"
+                " AND status NOT IN ('cancelled', 'refunded')) AND NOT withdrawn",
             ),
         ),
         (NO_HOLDING_INDEX, NO_LOCK_INDEX),
@@ -69,12 +71,16 @@ BUGS = (
         "token-drawn-apart",
         "The fencing token is drawn in a statement of its own before the order is inserted, and no index sees to it that it is new.",
         (
-            Edit(f"{ORDERS}:insert_order", "1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = $3), 0), $4", "$10, $4"),
             Edit(
-                f"{ORDERS}:insert_order",
-                "        fee_basis_points,\n    )",
-                "        fee_basis_points,\n"
-                '        await tx.value("SELECT 1 + coalesce(max(lock), 0) FROM orders WHERE ticket_id = $1", ticket_id),\n    )',
+                f"{ORDERS}:insert_orders",
+                "1 + coalesce((SELECT max(lock) FROM orders WHERE ticket_id = ticket_copies.ticket_id), 0)",
+                "$10::integer",
+            ),
+            Edit(
+                f"{ORDERS}:insert_orders",
+                "        max_open,\n    )",
+                "        max_open,\n"
+                '        await tx.value("SELECT 1 + coalesce(max(lock), 0) FROM orders WHERE ticket_id = $1", wishes[0].ticket_id),\n    )',
             ),
         ),
         (NO_LOCK_INDEX,),
@@ -82,7 +88,13 @@ BUGS = (
     Bug(
         "no-fencing",
         "Tickets locks for whatever order it hears of, however old its token is.",
-        (Edit(f"{TICKETS}:lock", "AND lock < $3 AND NOT withdrawn", "AND order_id IS DISTINCT FROM $2 AND NOT withdrawn"),),
+        (
+            Edit(
+                f"{TICKETS}:lock",
+                "AND tickets.lock < ordered.lock AND NOT",
+                "AND tickets.order_id IS DISTINCT FROM ordered.order_id AND NOT",
+            ),
+        ),
     ),
     Bug(
         "unlock-any",
@@ -110,8 +122,8 @@ BUGS = (
         "Tickets says nothing when an order can't have its ticket.",
         (
             Edit(
-                "admitone.tickets.commands:lock_ticket",
-                "tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason))",
+                "admitone.tickets.commands:_refuse_lock",
+                "tx.emit(ReservationRefused(order_id=order.order_id, ticket_id=order.ticket_id, reason=reason), delivered)",
                 "_ = reason",
             ),
         ),
@@ -121,9 +133,9 @@ BUGS = (
         "Two requests of one buyer may be at it at once, and each counts the open orders without the other's.",
         (
             Edit(
-                f"{ORDERS}:serialize_user",
-                'tx.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(user_id))',
-                'tx.run("SELECT $1::text", str(user_id))',
+                f"{ORDERS}:serialize_users",
+                "SELECT pg_advisory_xact_lock(hashtextextended(user_id, 0))",
+                "SELECT user_id",
             ),
         ),
     ),
@@ -140,8 +152,8 @@ BUGS = (
         (
             Edit(
                 f"{TICKETS}:lock",
-                "AND title = $5 AND price_cents = $6 AND currency = $7",
-                "AND $5::text IS NOT NULL AND $6::bigint IS NOT NULL AND $7::text IS NOT NULL",
+                "AND tickets.title = ordered.title AND tickets.price_cents = ordered.price_cents AND tickets.currency = ordered.currency",
+                "",
             ),
         ),
     ),
@@ -180,7 +192,7 @@ BUGS = (
     Bug(
         "no-settle-time",
         "An order is cancelled at the moment at which the last payment could begin.",
-        (Edit("admitone.orders.commands:create_order", "expires_at + timedelta(seconds=settings.settle_seconds)", "expires_at"),),
+        (Edit("admitone.orders.commands:create_orders", "expires_at + timedelta(seconds=settings.settle_seconds)", "expires_at"),),
     ),
     Bug(
         "extended-twice",
@@ -198,13 +210,13 @@ BUGS = (
     Bug(
         "cancelling-the-complete",
         "A cancellation ends an order, even if that is paid.",
-        (Edit(f"{ORDERS}:cancel", "status IN ('created', 'awaiting:payment')", "status IN ('created', 'awaiting:payment', 'complete')"),),
+        (Edit(f"{ORDERS}:cancel", "AND is_open", "AND (is_open OR status = 'complete')"),),
     ),
     # Copies and versions
     Bug(
         "no-version-on-tickets",
         "The copy that orders keeps of a ticket is whatever came last.",
-        (Edit(f"{ORDERS}:upsert_ticket_copy", "WHERE copy.version < excluded.version", ""),),
+        (Edit(f"{ORDERS}:upsert_ticket_copies", "WHERE copy.version < excluded.version", ""),),
     ),
     Bug(
         "no-version-on-orders",
@@ -222,9 +234,9 @@ BUGS = (
         "An event leaves for the stream as soon as it is said, whether its transaction commits or not.",
         (
             Edit(
-                "admitone.kit.data.db:Tx.emit",
-                "self.emitted = True",
-                "self.emitted = True\n    from prove.simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
+                "admitone.kit.data.db:Tx.write_outbox",
+                "self._emitted.clear()",
+                "self._emitted.clear()\n    from prove.simulator.bugs import publish_at_once\n    await publish_at_once(self.connection)",
             ),
         ),
     ),
@@ -298,10 +310,8 @@ BUGS = (
         (
             Edit(
                 "admitone.kit.delivery.inbox:handle",
-                "    if not await record_handled(envelope, tx):",
-                "    async with tx.connection.process.db.transaction() as apart:\n"
-                "        recorded = await record_handled(envelope, apart)\n"
-                "    if not recorded:",
+                "    new = await record_handled(envelopes, tx)",
+                "    async with tx.connection.process.db.transaction() as apart:\n        new = await record_handled(envelopes, apart)",
             ),
         ),
     ),
@@ -464,4 +474,4 @@ def _found(where: str) -> tuple[Any, str]:
 async def publish_at_once(wire: Any) -> None:
     """For publish-before-commit: what the transaction has said last goes to the stream as it is."""
     said = wire.said[-1]
-    await wire.process.bus.publish(f"events.{wire.process.node.name}.{said.event}", b"{}", headers={"Nats-Msg-Id": str(said.event_id)})
+    await wire.process.bus.publish([Outgoing(f"events.{wire.process.node.name}.{said.event}", b"{}", str(said.event_id))])

@@ -1,5 +1,6 @@
 """The carrier of events in place of NATS: it delays, repeats, reorders and loses, as its history says."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -10,6 +11,7 @@ import nats.errors
 import nats.js.errors
 
 from admitone.kit.delivery.consumer import ACK_WAIT_SECONDS
+from admitone.kit.delivery.sender import Outgoing
 from admitone.kit.event import subject
 
 if TYPE_CHECKING:
@@ -106,10 +108,22 @@ class Bus:
     def away(self) -> bool:
         return self.process.node.bus_back_at is not None
 
-    async def publish(self, subject: str, payload: bytes, stream: str = "", headers: dict[str, str] | None = None) -> Any:
+    async def publish(self, messages: Sequence[Outgoing]) -> list[int | Exception]:
+        """Each by itself may get lost, or its acknowledgement; the others are under way already."""
+        if len(messages) > 1:
+            self.process.world.saw("several events were on their way to the stream at once")
+        numbers: list[int | Exception] = []
+        for message in messages:
+            try:
+                numbers.append(self._publish(*message))
+            except nats.errors.Error as error:
+                numbers.append(error)
+        return numbers
+
+    def _publish(self, subject: str, payload: bytes, event_id: str) -> int:
         self.process.check()
         self._reach()
-        world, event_id = self.process.world, (headers or {})["Nats-Msg-Id"]
+        world = self.process.world
         world.publishing(self.process, event_id)
         if world.chance("publish", 0.03):
             raise nats.errors.TimeoutError
@@ -130,7 +144,7 @@ class Bus:
         if world.chance("crash", 0.02):
             world.saw("a crash between publishing and marking")
             world.crash(self.process, "between publishing and marking")
-        return SimpleNamespace(seq=seq)
+        return seq
 
     async def get_msg(self, stream: str, seq: int) -> Any:
         self.process.check()

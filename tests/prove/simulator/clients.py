@@ -1,5 +1,6 @@
 """What people do: they sell, buy, pay, cancel, ask again, click twice. Each is a call of the real route, without HTTP around it."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from random import Random
@@ -92,6 +93,7 @@ class Clients:
         payable, free = self.payable(), self.free()
         weights = {
             self.buy: 6.0 if free else 0.5,
+            self.crowd: 1.5 if free else 0.2,
             self.edit: 1.3,
             self.withdraw: 0.2,
             self.pay: 12.0 if payable else 0.7 if open_orders else 0.1,
@@ -115,6 +117,22 @@ class Clients:
         if dice.random() < 0.6:  # The price that the page showed, maybe a while ago.
             body |= {"price": dice.choice(book.tickets[ticket_id][-2:]).price_cents / 100}  # type: ignore[dict-item]
         return self._route("orders", orders.create_order, f"{self._name(buyer)} buys {self._name_of(ticket_id)}", buyer, body)
+
+    def crowd(self) -> Request:
+        """Several buyers at the same moment: they share a transaction, and some of them want the same ticket."""
+        dice = self.world.dice
+        wanted = dice.choice(self.free() or list(self.world.book.tickets))
+        buyers = dice.sample(self.users, min(len(self.users), dice.choice((2, 3))))
+        wishes = [self.buy(wanted if dice.random() < 0.7 else None, buyer) for buyer in buyers]
+
+        async def run(process: "Process") -> None:
+            ends = await asyncio.gather(*(wish.run(process) for wish in wishes), return_exceptions=True)
+            for end in ends:
+                if isinstance(end, BaseException):
+                    raise end
+
+        about = tuple({one for wish in wishes for one in wish.about})
+        return Request("orders", f"{len(wishes)} buyers at once", run, None, False, about, {})
 
     def pay(self) -> Request | None:
         found = self._an_order(0.95, payable=True)
@@ -254,10 +272,10 @@ class Clients:
                 arguments["request"] = self._http(route, body, key, path)
             if processor:
                 arguments["processor"] = self.world.processor
-            if route in (tickets.list_ticket, orders.create_order):
+            if route is tickets.list_ticket:
                 arguments["settings"] = self.world.settings
             if route is orders.create_order:
-                arguments["refusals"] = RefusalCounter()
+                arguments |= {"orders": process.orders, "refusals": RefusalCounter()}
             correlation = self.world.uuid()
             request.correlations.append(correlation)
             known = self._has_had_its_effect(request)

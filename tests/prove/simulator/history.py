@@ -27,7 +27,7 @@ from admitone.payments import routes as payment_routes
 from admitone.payments import settlement as processing
 
 Do = Callable[[], Awaitable[None]]
-MAX_REST_ROUNDS = 400
+MAX_REST_ROUNDS = 1200
 """Rounds after which a marketplace that has not come to rest never will."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 import asyncpg
@@ -76,7 +76,14 @@ class Wire:
         self.in_transaction = False
 
     async def fetch(self, sql: str, *args: object) -> Any:
-        return await self._statement(lambda: self.real.fetch(sql, *args))
+        rows = await self._statement(lambda: self.real.fetch(sql, *args))
+        if "INSERT INTO inbox" in sql:
+            inserted = {row["event_id"] for row in rows}
+            for event_id in cast("list[UUID]", args[0]):
+                self.heard.append((event_id, event_id in inserted))
+                inserted.discard(event_id)
+            self._book_outside()
+        return rows
 
     async def fetchrow(self, sql: str, *args: object) -> Any:
         return await self._statement(lambda: self.real.fetchrow(sql, *args))
@@ -87,12 +94,14 @@ class Wire:
     async def execute(self, sql: str, *args: Any) -> str:
         status: str = await self._statement(lambda: self.real.execute(sql, *args))
         if "INSERT INTO outbox" in sql:
-            self.said.append(Said(*args))
-        elif "INSERT INTO inbox" in sql:
-            self.heard.append((args[0], status.endswith(" 1")))
+            *columns, created_at = args
+            self.said += [Said(*cast("Any", (*row, created_at))) for row in zip(*columns, strict=True)]
+        self._book_outside()
+        return status
+
+    def _book_outside(self) -> None:
         if not self.in_transaction:
             self._book()
-        return status
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

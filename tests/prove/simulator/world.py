@@ -26,6 +26,7 @@ from admitone.kit.delivery.consumer import ACK_WAIT_SECONDS, Consumer
 from admitone.kit.delivery.relay import CHECK_STREAM_SECONDS, Relay
 from admitone.kit.service import Service
 from admitone.kit.testing import NOON
+from admitone.orders.buying import order_batcher
 from admitone.payments import routes as payment_routes
 
 SERVICES = (auth.service, tickets.service, orders.service, expiration.service, payments.service)
@@ -79,6 +80,7 @@ class Process:
         self.consumer: Consumer | None = None
         if node.service.handlers is not None:
             self.consumer = Consumer(node.service.handlers, self.db, cast("Any", self.bus))
+        self.orders = order_batcher(node.world.settings, self.db)
         self.busy: set[UUID] = set()
         """Charges that the job has in hand."""
         self.begin_relay()

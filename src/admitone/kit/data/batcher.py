@@ -81,8 +81,8 @@ class Batcher(Generic[Call, Answer]):
                     await self._run([one])
                 return
             for _, future in batch:
-                _settle(future, error if isinstance(error, Exception) else asyncio.CancelledError())
-            if not isinstance(error, Exception):
+                _settle(future, error)
+            if isinstance(error, asyncio.CancelledError):
                 raise
         else:
             for (_, future), answer in zip(batch, answers, strict=True):

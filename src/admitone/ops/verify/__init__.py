@@ -89,7 +89,7 @@ async def check(snapshot: Snapshot) -> Report:
 async def _overdue(snapshot: Snapshot) -> int:
     """Orders to be ended, and timers to ring, at once."""
     orders: int = await snapshot.databases["orders"].fetchval(
-        "SELECT count(*) FROM orders WHERE status IN ('created', 'awaiting:payment') AND cancel_at <= $1", snapshot.began["orders"]
+        "SELECT count(*) FROM orders WHERE is_open AND cancel_at <= $1", snapshot.began["orders"]
     )
     timers: int = await snapshot.databases["expiration"].fetchval(
         "SELECT count(*) FROM timers WHERE due <= $1 AND rung_at IS NULL", snapshot.began["expiration"]
