@@ -29,7 +29,7 @@ from admitone.kit.event import CATALOGUE, OWNERS
 from admitone.kit.testing import Rehearsal
 from admitone.orders import commands, repository
 from admitone.orders.history import history, sentence
-from admitone.orders.model import HistoryLine, Order
+from admitone.orders.model import HistoryLine
 
 CLICKED = "You clicked Buy: the ticket is yours to pay for until 12:15 UTC."
 LOCKED = "The ticket is locked for you at $49.90."
@@ -51,8 +51,9 @@ class Scene:
         self.order_id = order_id
 
     async def history(self) -> list[HistoryLine]:
-        (row,) = await self.it.rows("SELECT * FROM orders WHERE order_id = $1", self.order_id)
-        return history(Order(**row), await repository.history_entries(self.it.tx, self.order_id))
+        order = await repository.get(self.it.tx, self.order_id)
+        assert order is not None
+        return history(order, await repository.history_entries(self.it.tx, self.order_id))
 
     async def tells(self) -> list[str]:
         return [happening.text for happening in await self.history()]

@@ -31,7 +31,7 @@ from admitone import orders
 from admitone.config import Settings
 from admitone.events import OrderRefunded, OrderReserved
 from admitone.kit.testing import Rehearsal
-from admitone.orders import commands
+from admitone.orders import commands, repository
 from admitone.orders.model import Order, OrderComplete, OrderView, TicketSold, TicketTaken
 
 SETTINGS = Settings(fee_basis_points=250)
@@ -49,8 +49,9 @@ class Scene:
         self.on_sale_again = ticket_updated(version=4)
 
     async def order(self) -> Order:
-        (row,) = await self.it.rows("SELECT * FROM orders WHERE order_id = $1", self.order_id)
-        return Order(**row)
+        order = await repository.get(self.it.tx, self.order_id)
+        assert order is not None
+        return order
 
     async def is_now(self) -> tuple[str, int]:
         order = await self.order()

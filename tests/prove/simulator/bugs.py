@@ -409,7 +409,7 @@ BUGS = (
     Bug(
         "keys-forgotten",
         "An Idempotency-Key is taken, and stands for nothing.",
-        (Edit("admitone.kit.http.idempotency:claim", "if key is None:", "if True:"),),
+        (Edit("admitone.kit.http.idempotency:claim", "if not keys:", "if True:"),),
     ),
 )
 BY_NAME = {bug.name: bug for bug in BUGS}

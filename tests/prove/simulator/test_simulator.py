@@ -52,7 +52,7 @@ async def test_a_failure_is_told_as_short_as_it_can_be(ground: Ground) -> None:
 async def test_a_note_that_is_lost_breaks_a_rule(ground: Ground) -> None:
     lost = Bug("note-lost", "Nobody writes the note down.", (Edit("admitone.tickets.commands:list_ticket", "if note:", "if False:"),))
     async with planted(lost, ground):
-        found = (await play(ground, 100)).violations
+        found = (await play(ground, 105)).violations
     assert {violation.rule for violation in found} == {"note"}
 
 
