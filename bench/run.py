@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import UUID
 
 from bench.book import Book, cost_of
 from bench.client import Request
@@ -75,10 +74,6 @@ class Run:
         )
         return await put_load(plan, self.stage.folder)
 
-    async def accept(self, tickets: Sequence[UUID], *, with_keys: bool = False, url: str = "", seconds: float | None = None) -> Load:
-        """Orders of fresh tickets, each of them accepted: also by another implementation, at its address."""
-        return await self.load(self.people.orders(list(tickets), with_keys=with_keys), 201, url=url, seconds=seconds)
-
     async def measure_yardsticks(self) -> None:
         """pgbench and hello-world, for the ratios of this round."""
         with self.stage.meter.measure() as used:
@@ -96,6 +91,6 @@ class Run:
         """What is used although nothing happens; it is taken off from then on."""
         await self.watch.until_quiet()
         with self.stage.meter.measure() as used:
-            await asyncio.sleep(IDLE_SECONDS)
+            await asyncio.sleep(min(IDLE_SECONDS, 2 * self.options.seconds))
         self.idle_cores = {group: spent / used.seconds for group, spent in used.cpu.items()}
         return used

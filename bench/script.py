@@ -90,7 +90,7 @@ async def hello_world(here: Stage) -> AsyncIterator[str]:
 
 async def _rounds_of_serve_orders(run: Run, prepared: list[Sequence[UUID]]) -> None:
     """The first tickets are for getting warm."""
-    await run.accept(prepared[0])
+    await run.load(run.people.orders(prepared[0]), 201)
     for number, tickets in enumerate(prepared[1:]):
         run.progress.next(f"serve orders, round {number + 1} of {run.options.rounds}")
         await run.watch.until_published()
