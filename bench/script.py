@@ -105,9 +105,10 @@ async def _rounds_of_up(run: Run) -> None:
     await reading.prepare_list(run)
     if run.options.wants("signin", "mix"):
         await prepare_signin(run)
-    await run.measure_idle()
+    await run.watch.until_quiet()
     for number in range(run.options.rounds):
         where = f"round {number + 1} of {run.options.rounds}"
+        await run.measure_idle()
         run.progress.next(f"pgbench and hello-world, {where}")
         await run.measure_yardsticks()
         for name, operation in operations.items():
