@@ -13,7 +13,7 @@ from typing import Any
 from bench.compare import dearer, newest_results
 from bench.load import MISSING, has_wrk
 from bench.plot import svg
-from bench.report import document, save, table
+from bench.report import header, save, table
 from bench.run import Options
 from bench.script import OPERATIONS, measure
 from bench.stage import ROOT, BenchError
@@ -34,6 +34,8 @@ def main() -> None:
     only = frozenset(name for name in given.only.split(",") if name)
     if unknown := only - set(OPERATIONS):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(OPERATIONS)}")
+    if "conventional" in only and not given.conventional:
+        parser.error("conventional needs a Python that has its dependencies: --conventional VENV/bin/python")
     options = Options(
         rounds=given.rounds or (2 if given.quick else 5),
         seconds=given.seconds or (3.0 if given.quick else 5.0),
@@ -46,7 +48,7 @@ def main() -> None:
         sys.exit(f"bench: this would measure {ROOT}, by the code of {Path(admitone.__file__).parent}: set PYTHONPATH=src.")
     if not has_wrk():
         say(MISSING)
-    errors: list[str] = []
+    about, errors = header(), list[str]()
     try:
         book = asyncio.run(measure(options))
     except* BenchError as group:
@@ -55,7 +57,7 @@ def main() -> None:
         errors.append("interrupted")
     if errors:
         sys.exit(f"bench: {' '.join(errors)}")
-    found = document(book.as_json(), rounds=options.rounds, seconds=options.seconds, quick=options.quick)
+    found = about | {"rounds": options.rounds, "seconds": options.seconds, "quick": options.quick, "figures": book.as_json()}
     print(table(found["figures"]))
     before = newest_results() if given.compare else None
     for sentence in dearer(found, before) if before else ():

@@ -1,5 +1,6 @@
 """Who buys and what: sessions that are signed with the run's own key, and tickets that are listed before the clock runs."""
 
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from bench.client import Request
@@ -27,7 +28,7 @@ class People:
         user_id = uuid4()
         return self._signer.token(user_id, f"{user_id.hex[:12]}@example.com", uuid4())
 
-    def orders(self, tickets: list[UUID], *, with_keys: bool = False) -> list[Request]:
+    def orders(self, tickets: Sequence[UUID], *, with_keys: bool = False) -> list[Request]:
         """A request for each ticket, from as many buyers as it takes."""
         requests, token = [], ""
         for position, ticket in enumerate(tickets):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.goals import BY_KEY
+from bench.load import has_wrk
 from bench.stage import ROOT
 
 from admitone.runtime.programs import nats_program, postgres_programs
@@ -39,15 +40,13 @@ def _cost(found: dict[str, Any]) -> str:
     return "  ".join([*parts, *(["noisy"] if found["noisy"] else [])])
 
 
-def document(figures: dict[str, Any], *, rounds: int, seconds: float, quick: bool) -> dict[str, Any]:
+def header() -> dict[str, Any]:
+    """What was measured, when and where; taken before a run, during which somebody may go on writing."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"),
         "machine": machine(),
-        "rounds": rounds,
-        "seconds": seconds,
-        "quick": quick,
-        "figures": figures,
+        "client": "wrk" if has_wrk() else "bench.client",
     }
 
 

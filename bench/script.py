@@ -90,7 +90,7 @@ async def hello_world(here: Stage) -> AsyncIterator[str]:
 
 async def _rounds_of_serve_orders(run: Run, prepared: list[Sequence[UUID]]) -> None:
     """The first tickets are for getting warm."""
-    await run.accept(prepared[0])
+    await run.load(run.people.orders(prepared[0]), 201)
     for number, tickets in enumerate(prepared[1:]):
         run.progress.next(f"serve orders, round {number + 1} of {run.options.rounds}")
         await run.watch.until_published()
@@ -105,9 +105,10 @@ async def _rounds_of_up(run: Run) -> None:
     await reading.prepare_list(run)
     if run.options.wants("signin", "mix"):
         await prepare_signin(run)
-    await run.measure_idle()
+    await run.watch.until_quiet()
     for number in range(run.options.rounds):
         where = f"round {number + 1} of {run.options.rounds}"
+        await run.measure_idle()
         run.progress.next(f"pgbench and hello-world, {where}")
         await run.measure_yardsticks()
         for name, operation in operations.items():

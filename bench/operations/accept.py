@@ -19,7 +19,7 @@ async def warm_up(run: Run) -> None:
     seconds = min(WARM_UP_SECONDS, run.options.seconds)
     for _ in range(2):
         tickets = await list_tickets(run.stage, int(run.expected_rate * seconds * SPARE))
-        load = await run.accept(tickets, seconds=seconds)
+        load = await run.load(run.people.orders(tickets), 201, seconds=seconds)
         run.expected_rate = max(run.expected_rate, load.rate)
         await run.watch.until_quiet()
 
@@ -33,8 +33,9 @@ async def list_for_serve_orders(run: Run) -> list[Sequence[UUID]]:
 
 async def accept_by_serve_orders(run: Run, tickets: Sequence[UUID]) -> None:
     """Until its relay has sent everything; the other services hear of it later."""
+    requests = run.people.orders(tickets)
     with run.stage.meter.measure() as used:
-        load = await run.accept(tickets)
+        load = await run.load(requests, 201)
         await run.watch.until_published()
     cost = cost_of(used, load.answers)
     run.book.add("accept_serve", load.rate / run.pgbench, used, cost)
@@ -64,10 +65,10 @@ async def chain_with_keys(run: Run) -> None:
 
 async def _until_quiet(run: Run, *, with_keys: bool) -> tuple[float, Used, int]:
     """Orders accepted per second, what was used until all was quiet, and how many orders there were in the end."""
-    tickets = await list_tickets(run.stage, run.tickets_of_a_round)
+    requests = run.people.orders(await list_tickets(run.stage, run.tickets_of_a_round), with_keys=with_keys)
     before = await count_orders(run)
     with run.stage.meter.measure() as used:
-        load = await run.accept(tickets, with_keys=with_keys)
+        load = await run.load(requests, 201)
         await run.watch.until_quiet()
     run.expected_rate = max(run.expected_rate, load.rate)
     return load.rate, used, await count_orders(run) - before

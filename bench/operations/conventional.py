@@ -37,9 +37,9 @@ async def conventional(stage: Stage, python: Path) -> AsyncIterator[str]:
 async def accept_by_conventional(run: Run) -> None:
     """The same load as ours in this round, which has to come before."""
     url = run.conventional_url
-    tickets = await _list_tickets(run, url)
+    requests = run.people.orders(await _list_tickets(run, url))
     with run.stage.meter.measure() as used:
-        load = await run.accept(tickets, url=url)
+        load = await run.load(requests, 201, url=url)
     cost = {group: used.cpu[group] * 1000 / load.answers for group in ("conventional", "postgres")}
     run.book.add("conventional_rate", load.rate, used, cost)
     if run.accepted:
