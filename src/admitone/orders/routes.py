@@ -44,7 +44,7 @@ from admitone.orders.refusals import RefusalCounter
     answers={201: OrderView},
     refuses=(TicketUnknown, TicketTaken, TicketSold, TicketWithdrawn, AnotherPrice, TooManyOpenOrders),
 )
-@post("/")
+@post("/", direct=True)
 async def create_order(request: AnyRequest, db: Database, user: User, orders: OrderBatcher, refusals: RefusalCounter) -> Response[Any]:
     """Lock a ticket, to pay for it in time.
 

@@ -13,6 +13,7 @@ from admitone.kit.delivery.bus import Bus
 from admitone.kit.delivery.consumer import Consumer
 from admitone.kit.delivery.relay import Relay
 from admitone.kit.http.app import litestar_app
+from admitone.kit.http.direct import DirectRoutes
 from admitone.kit.http.session import Verifier
 from admitone.kit.observe.gauges import service_gauges
 from admitone.kit.service import Service, wanted
@@ -53,7 +54,7 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
             tasks += [loops.create_task(job(db, settings, **wanted(job, provided))) for job in service.jobs]
             for_routes = {"settings": settings, "db": db, **provided}
             app = litestar_app(service, for_routes, verifier, secure=settings.secure, origins=settings.origins)
-            dispatcher.add(service, app)
+            dispatcher.add(service, DirectRoutes(app))
         try:
             yield dispatcher
         finally:

@@ -1,13 +1,15 @@
 """Tickets over HTTP."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
+import msgspec
 from litestar import Response, delete, get, post, put
 
 from admitone.config import Settings
 from admitone.kit.data.db import Database
+from admitone.kit.data.shared import SharedReads
 from admitone.kit.http.app import eventually, read, read_query
 from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.documented import documented
@@ -31,15 +33,24 @@ from admitone.tickets.model import (
     TicketWithdrawn,
 )
 
+Lists: TypeAlias = SharedReads[tuple[msgspec.Raw, dict[str, str]]]
+"""The searches under way, by their query string: each one's answer, and its headers."""
+
 
 @documented(query=Search, answers={200: list[TicketView]}, gives_headers=LINK)
-@get("/")
-async def search_tickets(request: AnyRequest, db: Database) -> Response[list[TicketView]]:
+@get("/", direct=True)
+async def search_tickets(request: AnyRequest, db: Database, lists: Lists) -> Response[Any]:
     """Search the tickets that are for sale."""
-    wanted = read_query(request, Search)
-    async with db.reading() as tx:
-        found = await repository.search(tx, wanted)
-    return _page(request, found, wanted.limit, newest=wanted.sort == "newest")
+
+    async def search() -> tuple[msgspec.Raw, dict[str, str]]:
+        wanted = read_query(request, Search)
+        async with db.reading() as tx:
+            found = await repository.search(tx, wanted)
+        page = _page(request, found, wanted.limit, newest=wanted.sort == "newest")
+        return msgspec.Raw(msgspec.json.encode(page.content)), page.headers
+
+    body, headers = await lists.read(request.scope["query_string"], search)
+    return Response(body, headers=headers, media_type="application/json")
 
 
 @documented(query=Page, answers={200: list[TicketView]}, gives_headers=LINK)

@@ -1,5 +1,6 @@
 """One request body or query string, read into a struct; every wrong field is named at once."""
 
+import functools
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -35,7 +36,7 @@ def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool 
     """Read values into a form. Not strict: a number may come as text, as in a query string. Raises BadInput like read_json."""
     wrong: list[tuple[str | None, str]] = []
     good: dict[str, Any] = {}
-    known = {field.encode_name: field for field in msgspec.structs.fields(form)}
+    known = _fields(form)
     for name, field in known.items():
         if name not in values:
             if field.required:
@@ -53,6 +54,12 @@ def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool 
     if wrong:
         raise BadInput(*wrong)
     return form(**good)
+
+
+@functools.cache
+def _fields(form: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """By the names that JSON has for them."""
+    return {field.encode_name: field for field in msgspec.structs.fields(form)}
 
 
 def as_uuid(text: str) -> UUID | None:
