@@ -32,5 +32,5 @@ def _costs(figures: dict[str, Any]) -> dict[str, float]:
     if "pgbench_cpu" not in figures:
         return {}
     yardstick = figures["pgbench_cpu"]["median"]
-    compared = {key: found for key, found in figures.items() if key == "list" or (key.endswith("_cpu") and key != "pgbench_cpu")}
+    compared = {key: found for key, found in figures.items() if key == "list" or ("_cpu" in key and key not in ("pgbench_cpu", "hash_cpu"))}
     return {key: sum(found["cpu_ms"].values()) / yardstick for key, found in compared.items()}

@@ -41,6 +41,8 @@ GOALS = (
     Goal(key="lag_p99", title="at 200 orders/s, until all have heard, p99", unit="ms", digits=1, must=120),
     Goal(key="signin", title="sign-ins / password hashes alone", must=0.8, better="more"),
     Goal(key="conventional", title="orders accepted, `up` / conventional", must=5, better="more"),
+    Goal(key="signin_cpu", title="CPU of a sign-in", unit="ms", digits=1),
+    Goal(key="hash_cpu", title="CPU of a password hash alone", unit="ms", digits=1),
     Goal(key="sale_cpu", title="CPU of a whole sale, to `complete`", unit="ms"),
     Goal(key="sale_rate", title="sales", unit="/s", digits=0, better="more"),
     Goal(key="mix_rate", title="market mix, closed loop", unit="/s", digits=0, better="more"),
