@@ -14,6 +14,7 @@ from stripe._api_version import _ApiVersion
 from web.sessions import VERIFIER, token
 
 from admitone.config import Settings
+from admitone.kit.data.shared import SharedReads
 from admitone.kit.http.app import litestar_app
 from admitone.web import buying, service
 from admitone.web.changes import LiveChanges
@@ -90,7 +91,7 @@ class House:
         behind = httpx.AsyncClient(transport=httpx.MockTransport(self.answer), base_url="http://house.test", verify=False)
         self.app = litestar_app(
             service,
-            {"settings": settings, "db": None, "client": behind, "live": LiveChanges()},
+            {"settings": settings, "db": None, "client": behind, "live": LiveChanges(), "shared": SharedReads()},
             VERIFIER,
             secure=settings.secure,
             origins=settings.origins,

@@ -7,6 +7,7 @@ listens to: TicketCreated, TicketUpdated, OrderCreated, OrderReserved, OrderExte
     (every process for itself, to tell open pages; it writes nothing down)
 """
 
+from admitone.kit.data.shared import SharedReads
 from admitone.kit.service import Service
 from admitone.web.api import client_of
 from admitone.web.changes import LiveChanges, listen
@@ -18,7 +19,7 @@ service = Service(
     name="web",
     prefix="/",
     routes=ROUTES,
-    provides={"client": client_of, "live": lambda _settings, _db: LiveChanges()},
+    provides={"client": client_of, "live": lambda _settings, _db: LiveChanges(), "shared": lambda _settings, _db: SharedReads()},
     finders=FINDERS,
     guards=(not_from_another_site,),
     jobs=(listen,),

@@ -1,13 +1,17 @@
 """What is for sale, and one ticket."""
 
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 from uuid import UUID
 
 from litestar import Response, get
 
+from admitone.kit.data.shared import SharedReads
 from admitone.kit.http.binding import AnyRequest
+from admitone.kit.http.pages import accepts_gzip
 from admitone.web.answers import Order, Page, Ticket
 from admitone.web.api import Api, Away, Refused
+from admitone.web.changes import LiveChanges
 from admitone.web.form import errors_by_field
 from admitone.web.render import current_url, page
 from admitone.web.visitor import Visitor
@@ -17,8 +21,25 @@ ENDED = ("ticket-taken", "ticket-sold", "ticket-withdrawn")
 """Refusals that mean that somebody else was faster."""
 
 
-@get("/")
-async def browse(request: AnyRequest, visitor: Visitor, api: Api) -> Response[str]:
+SharedPages: TypeAlias = SharedReads[Response[Any]]
+"""Pages that are being made for strangers, by what they depend on."""
+
+
+@get("/", direct=True)
+async def browse(request: AnyRequest, visitor: Visitor, api: Api, live: LiveChanges, shared: SharedPages) -> Response[Any]:
+    if visitor.cookie or visitor.new_cookie:
+        return await _browse(request, api)
+
+    async def made() -> Response[Any]:
+        request.state.since = live.cursor  # It is made later than it was asked for, maybe.
+        return await _browse(request, api)
+
+    # Strangers who ask for the same list at the same moment are given the same page: nothing on it is about one of them.
+    found = await shared.read((request.scope["query_string"], accepts_gzip(request.headers.get("accept-encoding", ""))), made)
+    return Response(found.content, status_code=found.status_code, headers=dict(found.headers), media_type="text/html")
+
+
+async def _browse(request: AnyRequest, api: Api) -> Response[Any]:
     wanted = {name: value.strip() for name, value in request.query_params.items() if name in SEARCH_LABELS and value.strip()}
     cursor = request.query_params.get("cursor", "")
     try:
