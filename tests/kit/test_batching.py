@@ -144,7 +144,7 @@ async def test_readers_at_the_same_moment_share_a_read() -> None:
 
     shared: SharedReads[int] = SharedReads()
     assert await asyncio.gather(*(shared.read("list", read) for _ in range(10))) == [1] * 10
-    assert await asyncio.gather(shared.read("list", read), shared.read("another", read)) == [2, 3]
+    assert list(await asyncio.gather(shared.read("list", read), shared.read("another", read))) == [2, 3]
 
 
 async def test_nobody_is_given_the_answer_of_a_read_that_began_before_they_asked() -> None:

@@ -3,13 +3,14 @@
 There is no queue per page: a page has a cursor in the buffer, and reads what came after it.
 """
 
+import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID, uuid4
 
 from admitone.config import Settings
@@ -38,6 +39,10 @@ from admitone.web.answers import Ticket
 MAX_CHANGES = 1000
 """A page that has missed more changes than this is asked to reload."""
 MAX_BUYERS = 20_000
+UNWATCHED_AFTER_SECONDS = 60.0
+"""While nobody has opened a page or kept one open for so long, nothing is listened to: it would cost work for each event."""
+LISTENS_WITHIN_SECONDS = 0.2
+"""How long the first page after that waits, at most, until changes are listened to again."""
 EVENTS = (
     *(TicketCreated, TicketUpdated),
     *(OrderCreated, OrderReserved, OrderExtended, OrderCancelled, OrderCompleted, OrderRefunded),
@@ -76,6 +81,9 @@ class LiveChanges:
     def __init__(self) -> None:
         self.changes: deque[Change] = deque(maxlen=MAX_CHANGES)
         self.changed = Signal()
+        self._watched_at = time.monotonic()
+        self._wanted, self._listening = asyncio.Event(), asyncio.Event()
+        self._wanted.set()
         self._versions: dict[UUID, int] = {}
         self._buyers: dict[UUID, UUID] = {}
 
@@ -83,6 +91,32 @@ class LiveChanges:
     def cursor(self) -> str:
         """The cursor of the latest change, for pages that are rendered from now on; empty before the first one."""
         return self.changes[-1].cursor if self.changes else ""
+
+    def watch(self) -> None:
+        """Somebody looks at a page of this process."""
+        self._watched_at = time.monotonic()
+        self._wanted.set()
+
+    async def position(self) -> str:
+        """The cursor for a page that is rendered from now on: all that happens later, its stream will have."""
+        self.watch()
+        if not self._listening.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LISTENS_WITHIN_SECONDS):
+                    await self._listening.wait()
+        return self.cursor
+
+    async def wanted(self) -> None:
+        """Wait until somebody looks at a page."""
+        await self._wanted.wait()
+
+    def pause(self) -> bool:
+        """Whether nobody looks at a page any more, so that listening may end until somebody does."""
+        if time.monotonic() - self._watched_at < UNWATCHED_AFTER_SECONDS:
+            return False
+        self._wanted.clear()
+        self._listening.clear()
+        return True
 
     def since(self, cursor: str) -> Sequence[Change] | None:
         """Latest change per ticket and order since `cursor`; None if the cursor is no longer buffered."""
@@ -98,6 +132,7 @@ class LiveChanges:
         """Clear the buffer when events may have been missed: every page is asked to reload."""
         self.changes.clear()
         self._add(Change(str(uuid4())))
+        self._listening.set()
 
     def record(self, event_id: UUID, event: Event) -> None:
         """Add an event's change. A ticket event with an older version than the last one is ignored; every order event is a change."""
@@ -122,15 +157,20 @@ class LiveChanges:
 
 
 @ephemeral_listener("web", *EVENTS)
-async def listen(_db: Database | None, settings: Settings, live: LiveChanges, **_: Any) -> None:
+async def listen(_db: Database | None, settings: Settings, live: LiveChanges) -> None:
     """Sends the change to every open page that shows it; changes of an order go to its buyer only."""
     bus = Bus("web", settings.nats_url_of("web"))
-    async with bus.connected(), contextlib.aclosing(feed(bus, *EVENTS)) as heard:
-        async for news in heard:
-            if news is None:
-                live.reset()
-            else:
-                live.record(*news)
+    async with bus.connected():
+        while True:
+            await live.wanted()
+            async with contextlib.aclosing(feed(bus, *EVENTS)) as heard:
+                async for news in heard:
+                    if news is None:
+                        live.reset()
+                    else:
+                        live.record(*news)
+                    if live.pause():
+                        break
 
 
 def _ticket(event: TicketEvent) -> Ticket:

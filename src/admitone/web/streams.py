@@ -146,6 +146,7 @@ async def event_stream(live: LiveChanges, cursor: str, render: Renderer) -> Asyn
     """The events for one page, from the cursor at which it was rendered. A slow reader skips to the latest state of each ticket."""
     heartbeat_due = 0.0
     while True:
+        live.watch()
         changed = live.changed.next()
         if live.cursor not in ("", cursor):
             news, cursor = live.since(cursor), live.cursor

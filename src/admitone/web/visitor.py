@@ -60,7 +60,7 @@ async def who_is_asking(token: str, verifier: Verifier, client: httpx.AsyncClien
 
 
 async def visitor(request: AnyRequest, settings: Settings, verifier: Verifier, client: httpx.AsyncClient, live: LiveChanges) -> Visitor:
-    request.state.since = live.cursor  # Whatever the page shows is asked for after this.
+    request.state.since = await live.position()  # Whatever the page shows is asked for after this.
     token = request.cookies.get(cookie_name(settings.secure), "")
     found = await who_is_asking(token, verifier, client, settings.secure)
     request.state.visitor = found  # For what is rendered after the route has ended, an error page for one.

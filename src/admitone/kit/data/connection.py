@@ -13,6 +13,14 @@ else:
     Connection = asyncpg.Connection
 
 
+BY_INDEX = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""Settings of a session whose statements all find a few rows by an index.
+
+The planner does not know that a table has grown a hundredfold in the last minute, nor how many rows an array parameter has. Without
+these it reads whole tables to join them with a batch of ten.
+"""
+
+
 async def prepare_connection(connection: Connection) -> None:
     """Teach a connection to give and take JSON as plain Python values."""
     for name in ("json", "jsonb"):

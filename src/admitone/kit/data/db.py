@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 
 from admitone.kit.data.clock import Clock, database_clock
-from admitone.kit.data.connection import Connection, prepare_connection
+from admitone.kit.data.connection import BY_INDEX, Connection, prepare_connection
 from admitone.kit.event import OWNERS, Event
 from admitone.kit.observe.log import causation_id, correlation, log
 
@@ -244,6 +244,7 @@ async def connected(service: str, url: str, clock: Clock = database_clock) -> As
             "statement_timeout": "5s",
             "lock_timeout": "3s",
             "idle_in_transaction_session_timeout": "10s",
+            **BY_INDEX,
         },
     ) as pool:
         yield Database(service, pool, clock)

@@ -13,7 +13,7 @@ import msgspec
 import nats.js.errors
 from nats.js import JetStreamContext
 
-from admitone.kit.data.connection import Connection, prepare_connection
+from admitone.kit.data.connection import BY_INDEX, Connection, prepare_connection
 from admitone.kit.data.db import TRANSIENT, Database, wait_for_signal
 from admitone.kit.delivery.bus import BUS_ERRORS, STREAM, Bus
 from admitone.kit.delivery.sender import Outgoing
@@ -91,6 +91,9 @@ class Relay:
                 "tcp_keepalives_idle": "10",
                 "tcp_keepalives_interval": "5",
                 "tcp_keepalives_count": "3",
+                **BY_INDEX,
+                # A bitmap scan never marks dead index entries: each look would visit every row published since the last vacuum.
+                "enable_bitmapscan": "off",
             },
         )
         try:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 
 correlation_id: ContextVar[UUID | None] = ContextVar("correlation_id", default=None)
@@ -55,7 +56,7 @@ def configure(stream: Any = sys.stderr) -> None:
             structlog.processors.ExceptionRenderer()
             if human
             else structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
-            structlog.dev.ConsoleRenderer(pad_event_to=44, pad_level=False) if human else structlog.processors.JSONRenderer(default=str),
+            structlog.dev.ConsoleRenderer(pad_event_to=44, pad_level=False) if human else structlog.processors.JSONRenderer(_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream),
@@ -63,6 +64,10 @@ def configure(stream: Any = sys.stderr) -> None:
     )
     logging.basicConfig(stream=stream, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)  # It tells of every try to reconnect, with a trace.
+
+
+def _as_json(line: Any, **_: Any) -> str:
+    return msgspec.json.encode(line, enc_hook=str).decode()
 
 
 def _add_correlation(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
