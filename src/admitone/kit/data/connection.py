@@ -13,7 +13,7 @@ else:
     Connection = asyncpg.Connection
 
 
-BY_INDEX = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+BY_INDEX = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "plan_cache_mode": "force_generic_plan"}
 """Settings of a session whose statements all find a few rows by an index.
 
 The planner does not know that a table has grown a hundredfold in the last minute, nor how many rows an array parameter has. Without
