@@ -1,6 +1,7 @@
 """Routes each request of a process to a service, or answers for the process itself: health, readiness, metrics, docs."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,12 @@ from admitone.services import SERVICES
 DOCS = Docs(SERVICES)
 MAX_PATH_LENGTH = 1000
 """Longer paths get a 404. Litestar caches the last thousand paths of each app, whatever they are."""
+
+
+@functools.cache
+def _requests(service: str, method: str, status: int) -> Any:
+    """The histogram of these requests: to look it up by its labels costs more than to observe."""
+    return REQUESTS.labels(service, method, status)
 
 
 class Dispatcher:
@@ -37,6 +44,7 @@ class Dispatcher:
             return
         started = time.perf_counter()
         status, seconds = 0, 0.0
+        request = correlation_of(scope)
         name, app = self._find(scope["path"])
         scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"host"]}  # Of no use here, and not always one.
         if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
@@ -47,14 +55,14 @@ class Dispatcher:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 seconds = time.perf_counter() - started  # Not to the end: an event stream has none.
+                message = with_correlation(message, request)
             await send(message)
 
-        request = correlation_of(scope)
         try:
             with correlation_scope(request):
-                await app(scope, receive, with_correlation(timed_send, request))
+                await app(scope, receive, timed_send)
         finally:
-            REQUESTS.labels(name, scope["method"], status).observe(seconds)
+            _requests(name, scope["method"], status).observe(seconds)
 
     def _find(self, path: str) -> tuple[str, Any]:
         match path:

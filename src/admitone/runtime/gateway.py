@@ -30,11 +30,14 @@ class Gateway:
         self.client = client
         self.prefixes = sorted(((s.prefix, s.name) for s in SERVICES if s.routes and s.name in urls), key=lambda entry: -len(entry[0]))
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, plain_send: Any) -> None:
         if scope["type"] != "http":
             return
         request = correlation_of(scope)
-        send = with_correlation(send, request)
+
+        async def send(message: Any) -> None:
+            await plain_send(with_correlation(message, request) if message["type"] == "http.response.start" else message)
+
         headers = [header for header in scope["headers"] if header[0].lower() not in HOP_BY_HOP | {CORRELATION_HEADER}]
         scope = {**scope, "headers": [*headers, (CORRELATION_HEADER, str(request).encode())]}
         path = scope["path"]

@@ -38,8 +38,8 @@ class _WithStreams:
 
         async def send_tracking_streams(message: Any) -> None:
             await send(message)
-            if message["type"] == "http.response.start" and dict(message["headers"]).get(b"content-type", b"").startswith(
-                b"text/event-stream"
+            if message["type"] == "http.response.start" and any(
+                name == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"]
             ):
                 self.open.add(task)
                 if self.ending:

@@ -294,6 +294,22 @@ BUGS = (
         (Edit(f"{RELAY}.once", "if self._repaired_epoch != self.bus.epoch:\n                break", "if False:\n                break"),),
     ),
     Bug(
+        "two-versions-under-way",
+        "The relay sends a version of something while the version before is on its way, and may get lost.",
+        (
+            Edit(
+                "admitone.kit.delivery.relay:apart",
+                "if group and (about is None or about in known or None in known):",
+                "if group and False:",
+            ),
+        ),
+    ),
+    Bug(
+        "batch-answers-mixed-up",
+        "A batch gives its answers to its calls in another order.",
+        (Edit("admitone.kit.data.batcher:Batcher._run", "zip(batch, answers, strict=True)", "zip(batch, reversed(answers), strict=True)"),),
+    ),
+    Bug(
         "acknowledge-first",
         "A message is acknowledged, and handled then.",
         (

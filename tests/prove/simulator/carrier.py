@@ -6,13 +6,16 @@ from datetime import datetime, timedelta
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import msgspec
 import nats.errors
 import nats.js.errors
 
 from admitone.kit.delivery.consumer import ACK_WAIT_SECONDS
 from admitone.kit.delivery.sender import Outgoing
-from admitone.kit.event import subject
+from admitone.kit.event import AGGREGATES, subject
+from admitone.kit.event import Message as Envelope
 
 if TYPE_CHECKING:
     from prove.simulator.world import Process, World
@@ -28,6 +31,18 @@ class Stored:
     data: bytes
     event_id: str
     at: datetime
+    about: str | None = None
+    """The id of the ticket, order or user that the event is about."""
+    version: int = 0
+
+
+def _about(data: bytes) -> tuple[str | None, int]:
+    """What an event is about, and the version that it has then; nothing for one that has none, or can't be read."""
+    try:
+        message = msgspec.json.decode(data, type=Envelope)
+        return str(message.data[AGGREGATES[message.event]]), int(message.data["version"])
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        return None, 0
 
 
 @dataclass(eq=False)
@@ -49,6 +64,8 @@ class Carrier:
         self.queues: dict[str, list[Delivery]] = {}
         self.filters: dict[str, set[str]] = {}
         self.lost_numbers: dict[int, str] = {}
+        self.ever: set[str] = set()
+        """The ids of all messages that it has had."""
 
     def subscribe(self, service: str, handlers: Any) -> None:
         self.filters[service] = {subject(event) for event in handlers.by_event}
@@ -64,7 +81,13 @@ class Carrier:
 
     def put(self, subject: str, data: bytes, event_id: str) -> int:
         """Kept, and on its way to all who hear it; its number."""
-        stored = Stored(subject, data, event_id, self.world.now)
+        stored = Stored(subject, data, event_id, self.world.now, *_about(data))
+        if stored.about is not None and event_id not in self.ever:  # What the stream has lost may well come after something newer.
+            newer = [one.version for one in self.messages if one.about == stored.about and one.version > stored.version]
+            if newer:
+                what = self.world.in_short(UUID(event_id))
+                self.world.broken("I8", f"{what} comes to the stream after version {newer[0]}", *self.world.ids_of(UUID(event_id)))
+        self.ever.add(event_id)
         self.messages.append(stored)
         seq = len(self.messages)
         if seq in self.lost_numbers and self.lost_numbers[seq] != subject.split(".")[1]:

@@ -7,6 +7,7 @@ SOMETIMES = (
     "an event of an older order came after one of a newer order",
     "a ticket was locked for an order that had ended already",
     "an event was handled twice",
+    "several events were on their way to the stream at once",
     "an event that came twice was dropped by the inbox",
     "an inbox forgot",
     "a message was parked",

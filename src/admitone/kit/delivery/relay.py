@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
@@ -210,11 +211,16 @@ def _message(service: str, row: asyncpg.Record) -> Outgoing:
 
 
 def _log_published(row: asyncpg.Record) -> None:
-    event = CATALOGUE.get(row["event"])
-    listeners = ", ".join(LISTENERS[event]) if event else ""
     data = msgspec.json.decode(row["data"])
     ids = {name.removesuffix("_id"): str(data[name])[:8] for name in ("order_id", "ticket_id") if data.get(name)}
-    log.info("event_published", message=f"{words(row['event'])} -> {listeners or '(nobody yet)'}", **ids, correlation=row["correlation_id"])
+    log.info("event_published", message=_sentence(row["event"]), **ids, correlation=row["correlation_id"])
+
+
+@functools.cache
+def _sentence(name: str) -> str:
+    event = CATALOGUE.get(name)
+    listeners = ", ".join(LISTENERS[event]) if event else ""
+    return f"{words(name)} -> {listeners or '(nobody yet)'}"
 
 
 async def repair(connection: Connection, stream: JetStreamContext, service: str) -> int:

@@ -1,7 +1,7 @@
 """ASGI helpers: correlation ids in headers, path prefixes, whole answers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,18 +12,15 @@ CORRELATION_HEADER = b"x-correlation-id"
 
 def correlation_of(scope: Any) -> UUID:
     """The id that a request brings along; a new one where there is none, or none that can be used."""
-    return as_uuid(dict(scope["headers"]).get(CORRELATION_HEADER, b"").decode("latin-1")) or uuid4()
+    given = next((value for name, value in scope["headers"] if name == CORRELATION_HEADER), b"")
+    return as_uuid(given.decode("latin-1")) or uuid4()
 
 
-def with_correlation(send: Any, request: UUID) -> Any:
-    """`send`, with the request's id in the header of the answer, unless it has one."""
-
-    async def send_with_id(message: Any) -> None:
-        if message["type"] == "http.response.start" and not any(name == CORRELATION_HEADER for name, _ in message["headers"]):
-            message = {**message, "headers": [*message["headers"], (CORRELATION_HEADER, str(request).encode())]}
-        await send(message)
-
-    return send_with_id
+def with_correlation(start: Any, request: UUID) -> Any:
+    """The beginning of an answer, with the request's id in a header, unless it has one."""
+    if any(name == CORRELATION_HEADER for name, _ in start["headers"]):
+        return start
+    return {**start, "headers": [*start["headers"], (CORRELATION_HEADER, str(request).encode())]}
 
 
 def is_under(prefix: str, path: str) -> bool:
@@ -31,6 +28,13 @@ def is_under(prefix: str, path: str) -> bool:
     if prefix == "/":
         return path != "/api" and not path.startswith("/api/")
     return path == prefix or path.startswith(prefix + "/")
+
+
+async def respond_json(send: Any, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """A whole ASGI answer of encoded JSON, with these headers besides."""
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def respond(

@@ -7,10 +7,12 @@ compares the answers of both ways.
 
 from typing import Any
 
-from litestar import Litestar, Request
+import msgspec
+from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from admitone.kit.http.asgi import respond_json
 from admitone.kit.http.binding import AnyRequest
 
 
@@ -21,11 +23,16 @@ class DirectRoutes:
         self._app = app
         self._on_error: Any = app.exception_handlers[Exception]
         self._routes: dict[tuple[str, str], HTTPRouteHandler] = {}
+        self._headers: dict[HTTPRouteHandler, list[tuple[bytes, bytes]]] = {}
+        """Those that every answer of a route has."""
         for route in app.routes:
             if isinstance(route, HTTPRoute):
                 for method, (handler, _) in route.route_handler_map.items():
                     if handler.opt.get("direct"):
                         self._routes[method, route.path] = handler
+                        self._headers[handler] = [
+                            (header.name.lower().encode(), str(header.value).encode()) for header in handler.resolve_response_headers()
+                        ]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         handler = self._routes.get((scope["method"], scope["path"]))
@@ -40,6 +47,10 @@ class DirectRoutes:
             if handler.resolve_guards():
                 await handler.authorize_connection(connection=request)
             data = await handler.fn(request=request)
+            if isinstance(data, Response) and isinstance(data.content, msgspec.Raw):
+                headers = [*self._headers[handler], *((name.lower().encode(), value.encode()) for name, value in data.headers.items())]
+                await respond_json(send, data.status_code or 200, bytes(data.content), headers)
+                return
             response = await handler.to_response(app=self._app, data=data, request=request)
         except Exception as error:
             response = self._on_error(request, error).to_asgi_response(app=None, request=request)
