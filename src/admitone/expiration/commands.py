@@ -24,7 +24,7 @@ def _timer(order: OrderEvent, correlation_id: UUID) -> Timer:
 
 async def ring_due_timers(tx: Tx, now: datetime) -> int:
     """Emit ExpirationComplete for up to 500 orders whose time is over. Returns their number."""
-    rung = await repository.ring(tx, now)
+    rung = sorted(await repository.ring(tx, now), key=lambda timer: (timer.due, timer.order_id))
     for timer in rung:
         assert timer.due is not None
         with correlation_scope(timer.correlation_id):

@@ -108,8 +108,10 @@ async def copy_tickets(tx: Tx, run: Sequence[Delivered]) -> None:
     """Keep the newest state of each ticket; it also confirms the lock of the order that it names."""
     await repository.upsert_ticket_copies(tx, [delivered.event for delivered in run])
     named = {delivered.event.order_id: delivered for delivered in run if delivered.event.order_id is not None}
-    for order in await repository.confirm(tx, list(named)) if named else ():
-        tx.emit(_state(order, OrderReserved), named[order.order_id])
+    confirmed = {order.order_id: order for order in await repository.confirm(tx, list(named))} if named else {}
+    for order_id, delivered in named.items():
+        if order_id in confirmed:
+            tx.emit(_state(confirmed[order_id], OrderReserved), delivered)
 
 
 async def extend(tx: Tx, order_id: UUID, user_id: UUID, now: datetime) -> Order:
@@ -166,7 +168,7 @@ async def expire(tx: Tx, event: ExpirationComplete, now: datetime) -> None:
 
 async def expire_overdue(tx: Tx, now: datetime) -> int:
     """Cancel up to 500 overdue orders, also without an event of expiration. Returns their number."""
-    orders = await repository.expire_overdue(tx, now)
+    orders = sorted(await repository.expire_overdue(tx, now), key=lambda order: (order.cancel_at, order.order_id))
     for order in orders:
         with correlation_scope(await repository.correlation_of_order(tx, order.order_id) or correlation()):
             tx.emit(_state(order, OrderCancelled))

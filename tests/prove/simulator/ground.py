@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from admitone.config import SERVICES_WITH_A_DATABASE, own_database_url
-from admitone.kit.data.connection import prepare_connection
+from admitone.kit.data.connection import BY_INDEX, prepare_connection
 from admitone.kit.data.migrations import migrate_at
 from admitone.runtime.engines import Engines
 from admitone.runtime.provisioning import create_databases
@@ -21,6 +21,7 @@ SESSION = {
     "synchronous_commit": "off",
     "plan_cache_mode": "force_generic_plan",  # Plans that change as a statement is used more often could return rows in another order.
     "jit": "off",
+    **BY_INDEX,
 }
 
 
