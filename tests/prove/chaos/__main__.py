@@ -105,7 +105,7 @@ async def one_piece(folder: Path, cycles: int, seed: int, per_second: float, car
             (one.at, one.over + one.back_after if one.over and one.back_after is not None else math.inf) for one in torment.inflicted
         ]
         calm_clear, calm_writes = clear_shares([one for one in asked if one.began >= began_at], failing)[True]
-        repairs = [int(found[1]) for line in stage.log_lines("stream_events_lost") if (found := re.search(r'"events": (\d+)', line))]
+        repairs = [int(found[1]) for line in stage.log_lines("stream_events_lost") if (found := re.search(r'"events": ?(\d+)', line))]
         violations = [
             *verdict.violations,
             *(Violation(f"{name} does not answer, although nothing fails any more") for name in silent),
