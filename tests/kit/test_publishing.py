@@ -14,7 +14,7 @@ from support.house import eventually
 
 from admitone.events import OrderCreated
 from admitone.kit.delivery.bus import STREAM
-from admitone.kit.delivery.relay import LOCK, publish, repair
+from admitone.kit.delivery.relay import BATCH, LOCK, publish, repair
 from admitone.kit.event import Message
 from admitone.runtime.engines import Engines
 
@@ -249,3 +249,18 @@ async def test_whoever_takes_the_relays_lock_looks_what_the_stream_has_lost(here
     async with relay._advisory_lock() as connection:
         await relay.once(connection)
     assert await here.own.db.pool.fetchval("SELECT published_at FROM outbox") > before  # It was sent again.
+
+
+async def test_a_look_costs_the_same_however_many_were_published_since_the_last_vacuum(here: Exchange) -> None:
+    await here.own.db.pool.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")
+    row = "gen_random_uuid(), 'OrderCreated', '{}', gen_random_uuid(), now()"
+    columns = "event_id, event, data, correlation_id, created_at"
+    await here.own.db.pool.execute(f"INSERT INTO outbox ({columns}) SELECT {row} FROM generate_series(1, 5000)")
+    await here.own.db.pool.execute("UPDATE outbox SET published_at = now(), seq = id")
+    async with here.relay()._advisory_lock() as connection:
+        pages = []
+        for _ in range(3):
+            look = "SELECT * FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT $1"
+            ((plan,),) = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {look}", BATCH)
+            pages.append(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+    assert pages[-1] < 20, pages
