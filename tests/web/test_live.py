@@ -246,7 +246,7 @@ async def test_a_page_that_was_made_before_anything_was_known_asks_as_soon_as_it
         assert b"event: again" in await anext(reader)
 
 
-def test_changes_of_an_order_are_pushed_to_its_buyer_only() -> None:
+async def test_changes_of_an_order_are_pushed_to_its_buyer_only() -> None:
     lately = live()
     lately.record(uuid4(), order_created())
     lately.record(uuid4(), payment_created())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from admitone.config import Settings
 from admitone.events import (
@@ -39,6 +39,8 @@ from admitone.web.answers import Ticket
 MAX_CHANGES = 1000
 """A page that has missed more changes than this is asked to reload."""
 MAX_BUYERS = 20_000
+AGAIN_AFTER_SECONDS = 0.3
+"""After a payment's event, pages ask once more."""
 UNWATCHED_AFTER_SECONDS = 60.0
 """While nobody has opened a page or kept one open for so long, nothing is listened to: it would cost work for each event."""
 LISTENS_WITHIN_SECONDS = 0.2
@@ -144,6 +146,9 @@ class LiveChanges:
                 self._add(Change(str(event_id), order_id=event.order_id, buyer=event.user_id))
             case PaymentFailed() | PaymentCreated() | PaymentUncollected() if event.order_id in self._buyers:
                 self._add(Change(str(event_id), order_id=event.order_id, buyer=self._buyers[event.order_id]))
+                # Orders tells nobody when it has taken note of a payment: a page that asked at once may have asked too early.
+                again = Change(str(uuid5(event_id, "again")), order_id=event.order_id, buyer=self._buyers[event.order_id])
+                asyncio.get_running_loop().call_later(AGAIN_AFTER_SECONDS, self._add, again)
             case TicketEvent() if event.version > self._versions.get(event.ticket_id, 0):
                 self._versions[event.ticket_id] = event.version
                 buyer = self._buyers.get(event.order_id) if event.order_id else None
