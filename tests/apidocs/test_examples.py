@@ -116,7 +116,7 @@ def test_open_pages_are_told_of_what_was_once_written(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [event.__name__ for event in EVENTS if not issubclass(event, TicketEvent)])
-def test_a_buyers_open_pages_are_told_of_what_was_once_written(name: str) -> None:
+async def test_a_buyers_open_pages_are_told_of_what_was_once_written(name: str) -> None:
     for message in (frozen(name), of_yesterday(name)):
         event: Any = read(message)
         live = LiveChanges()
