@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -64,8 +65,9 @@ def simulated(world: World) -> Iterator[None]:
     """In place of what is not drawn from a seed: random ids, the wall clock, and waiting for real."""
     monotonic = SimpleNamespace(monotonic=lambda: world.now.timestamp())
     with contextlib.ExitStack() as stack:
-        for where in ("kit.data.db", "kit.observe.log", "auth.commands", "tickets.commands", "orders.commands", "payments.commands"):
-            stack.enter_context(mock.patch(f"admitone.{where}.uuid4", world.uuid))
+        for name, module in list(sys.modules.items()):
+            if name.startswith("admitone.") and hasattr(module, "uuid4"):
+                stack.enter_context(mock.patch.object(module, "uuid4", world.uuid))
         stack.enter_context(mock.patch("admitone.kit.delivery.relay.time", monotonic))
         stack.enter_context(mock.patch.object(processing, "DEADLINE_SECONDS", 1e6))
         stack.enter_context(mock.patch.object(payment_routes, "ANSWER_WITHIN_SECONDS", 0.0))
