@@ -50,13 +50,13 @@ class Dispatcher:
         if scope["method"] == "HEAD":  # The same as GET; the server leaves the body away by itself.
             scope["method"] = "GET"
 
-        async def timed_send(message: Any) -> None:
+        def timed_send(message: Any) -> Any:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
                 seconds = time.perf_counter() - started  # Not to the end: an event stream has none.
                 message = with_correlation(message, request)
-            await send(message)
+            return send(message)
 
         try:
             with correlation_scope(request):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from admitone.kit.observe.log import log
 from admitone.kit.observe.metrics import STREAMS
 
 STOP_WITHIN_SECONDS = 2
+GARBAGE_AFTER_OBJECTS = 10_000
+"""Python looks for cycles of dead objects after 700 new ones."""
 
 
 class _Server(uvicorn.Server):
@@ -33,17 +36,18 @@ class _WithStreams:
         STREAMS.set_function(lambda: len(self.open))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-
-        async def send_tracking_streams(message: Any) -> None:
-            await send(message)
+        def send_tracking_streams(message: Any) -> Any:
             if message["type"] == "http.response.start" and any(
                 name == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"]
             ):
-                self.open.add(task)
-                if self.ending:
-                    task.cancel()
+                return begin(message)
+            return send(message)
+
+        async def begin(message: Any) -> None:
+            await send(message)
+            self.open.add(task := _this_task())
+            if self.ending:
+                task.cancel()
 
         try:
             await self.app(scope, receive, send_tracking_streams)
@@ -52,12 +56,26 @@ class _WithStreams:
                 raise
             await send({"type": "http.response.body", "body": b""})
         finally:
-            self.open.discard(task)
+            if self.open:
+                self.open.discard(_this_task())
 
     def end(self) -> None:
         self.ending = True
         for task in self.open:
             task.cancel()
+
+
+def _collect_garbage_rarely() -> None:
+    """What was loaded until now stays for good: the collector need not walk through it again and again, for each thousand requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER_OBJECTS, 10, 10)
+
+
+def _this_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -70,6 +88,7 @@ async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
         )
     )
@@ -80,6 +99,7 @@ async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]
         server.should_exit = True
         streams.end()
 
+    _collect_garbage_rarely()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)

@@ -41,7 +41,7 @@ MAX_CHANGES = 1000
 MAX_BUYERS = 20_000
 AGAIN_AFTER_SECONDS = 0.3
 """After a payment's event, pages ask once more."""
-UNWATCHED_AFTER_SECONDS = 60.0
+UNWATCHED_AFTER_SECONDS = 10.0
 """While nobody has opened a page or kept one open for so long, nothing is listened to: it would cost work for each event."""
 LISTENS_WITHIN_SECONDS = 0.2
 """How long the first page after that waits, at most, until changes are listened to again."""
@@ -83,9 +83,8 @@ class LiveChanges:
     def __init__(self) -> None:
         self.changes: deque[Change] = deque(maxlen=MAX_CHANGES)
         self.changed = Signal()
-        self._watched_at = time.monotonic()
+        self._watched_at = float("-inf")
         self._wanted, self._listening = asyncio.Event(), asyncio.Event()
-        self._wanted.set()
         self._versions: dict[UUID, int] = {}
         self._buyers: dict[UUID, UUID] = {}
 

@@ -81,15 +81,16 @@ class Batcher(Generic[Call, Answer]):
                     await self._run([one])
                 return
             for _, future in batch:
-                _settle(future, error)
+                settle(future, error)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
             for (_, future), answer in zip(batch, answers, strict=True):
-                _settle(future, answer)
+                settle(future, answer)
 
 
-def _settle(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:
+def settle(future: "asyncio.Future[Answer]", answer: Answer | BaseException) -> None:
+    """End a future with an answer or with an error."""
     if future.done():  # Whoever asked has gone.
         return
     if isinstance(answer, BaseException):

@@ -86,8 +86,11 @@ def _with_columns(row: type[msgspec.Struct], sql: str) -> str:
 
 def _row(row: type[Row], record: asyncpg.Record) -> Row:
     """Without the columns that the struct does not know."""
-    known = row.__struct_fields__
-    return row(**{name: value for name, value in record.items() if name in known})
+    try:
+        return row(**record)
+    except TypeError:
+        known = row.__struct_fields__
+        return row(**{name: value for name, value in record.items() if name in known})
 
 
 class Cause(Protocol):

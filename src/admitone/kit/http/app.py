@@ -75,8 +75,10 @@ def litestar_app(service: Service, provided: Mapping[str, Any], verifier: Verifi
         return visitor
 
     async def only_our_own_origin(request: AnyRequest) -> None:
+        if request.method in SAFE_METHODS:
+            return
         origin = request.headers.get("origin")
-        if request.method not in SAFE_METHODS and origin is not None and origin not in origins:
+        if origin is not None and origin not in origins:
             raise ForeignOrigin
 
     constants = {"verifier": verifier, **provided}

@@ -30,13 +30,6 @@ def is_under(prefix: str, path: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-async def respond_json(send: Any, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
-    """A whole ASGI answer of encoded JSON, with these headers besides."""
-    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def respond(
     send: Any, status: int, body: Any, content_type: str = "application/json", headers: Mapping[str, str] | None = None
 ) -> None:

@@ -12,7 +12,7 @@ from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from admitone.kit.http.asgi import respond_json
+from admitone.kit.http.asgi import respond
 from admitone.kit.http.binding import AnyRequest
 
 
@@ -23,16 +23,14 @@ class DirectRoutes:
         self._app = app
         self._on_error: Any = app.exception_handlers[Exception]
         self._routes: dict[tuple[str, str], HTTPRouteHandler] = {}
-        self._headers: dict[HTTPRouteHandler, list[tuple[bytes, bytes]]] = {}
+        self._headers: dict[HTTPRouteHandler, dict[str, str]] = {}
         """Those that every answer of a route has."""
         for route in app.routes:
             if isinstance(route, HTTPRoute):
                 for method, (handler, _) in route.route_handler_map.items():
                     if handler.opt.get("direct"):
                         self._routes[method, route.path] = handler
-                        self._headers[handler] = [
-                            (header.name.lower().encode(), str(header.value).encode()) for header in handler.resolve_response_headers()
-                        ]
+                        self._headers[handler] = {header.name: str(header.value) for header in handler.resolve_response_headers()}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         handler = self._routes.get((scope["method"], scope["path"]))
@@ -41,17 +39,26 @@ class DirectRoutes:
             return
         scope |= {"route_handler": handler, "litestar_app": self._app, "app": self._app, "state": {}, "path_params": {}}
         request: AnyRequest = Request(scope, receive, send)
+        headers = self._headers[handler]
         try:
             if check := handler.resolve_before_request():
                 await check(request)
             if handler.resolve_guards():
                 await handler.authorize_connection(connection=request)
-            data = await handler.fn(request=request)
-            if isinstance(data, Response) and isinstance(data.content, msgspec.Raw):
-                headers = [*self._headers[handler], *((name.lower().encode(), value.encode()) for name, value in data.headers.items())]
-                await respond_json(send, data.status_code or 200, bytes(data.content), headers)
-                return
-            response = await handler.to_response(app=self._app, data=data, request=request)
+            answer = await handler.fn(request=request)
+            if not _is_json(answer):
+                answer = await handler.to_response(app=self._app, data=answer, request=request)
         except Exception as error:
-            response = self._on_error(request, error).to_asgi_response(app=None, request=request)
-        await response(scope, receive, send)
+            answer, headers = self._on_error(request, error), {}
+            if not _is_json(answer):
+                answer = answer.to_asgi_response(app=None, request=request)
+        if isinstance(answer, Response):
+            body = bytes(answer.content) if isinstance(answer.content, msgspec.Raw) else msgspec.json.encode(answer.content)
+            await respond(send, answer.status_code or 200, body, answer.media_type, {**headers, **answer.headers})
+        else:
+            await answer(scope, receive, send)
+
+
+def _is_json(answer: Any) -> bool:
+    """Whether it is all there is to encode: most answers, and all refusals."""
+    return isinstance(answer, Response) and isinstance(answer.content, (msgspec.Raw, dict)) and not answer.cookies

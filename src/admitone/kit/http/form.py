@@ -22,7 +22,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 def read_json(body: bytes, form: type[Form]) -> Form:
     """Read a JSON body into a form. Raises BadInput, which names every field that is wrong, missing or unknown."""
     try:
-        values = json.loads(body, parse_float=_number, parse_int=_number, parse_constant=_NotANumber, object_pairs_hook=_without_repetition)
+        values = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except _Repeated as repeated:
         raise BadInput((_printable(str(repeated)), "is given twice")) from repeated
     except (ValueError, RecursionError, InvalidOperation) as error:
@@ -125,3 +125,6 @@ def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
         names = [name for name, _ in pairs]
         raise _Repeated(next(name for name in names if names.count(name) > 1))
     return values
+
+
+_JSON = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_NotANumber, object_pairs_hook=_without_repetition)
