@@ -11,7 +11,7 @@
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU, latencies, open pages, and pages and searches in 100,000 tickets (a benchmark, not a test)
-# make bench [QUICK=1] [CONVENTIONAL=python]  measure throughput, CPU and latencies against pgbench and a hello-world, with goals (15 minutes; quick: 5; needs wrk)
+# make bench [QUICK=1]  measure throughput, CPU and latencies against pgbench, a hello-world and an ordinary implementation, with goals (15 minutes; quick: 5; needs wrk)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
 # make chaos [CYCLES=24] [SEED=N]  kill and freeze the services, PostgreSQL and NATS under load, change tables, then look what was lost (two minutes)
 # make lock   resolve the dependencies anew (needs uv)
@@ -78,8 +78,14 @@ figures: .venv/run
 	$(BIN)/python bench/screen.py
 	$(BIN)/python bench/search.py
 
-bench: .venv/run
-	PYTHONPATH=src $(BIN)/python -m bench $(if $(QUICK),--quick --compare) $(if $(CONVENTIONAL),--conventional $(CONVENTIONAL))
+bench: .venv/run .venv/conventional/installed
+	PYTHONPATH=src $(BIN)/python -m bench $(if $(QUICK),--quick --compare) --conventional .venv/conventional/bin/python
+
+.venv/conventional/installed: bench/conventional/requirements.txt
+	@echo "Installing what bench/conventional needs, in an environment of its own (once) ..."
+	@test -x .venv/conventional/bin/python || $(PYTHON) -m venv .venv/conventional
+	@.venv/conventional/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 money-soak: .venv/run
 	$(BIN)/python bench/money_soak.py --sales $(or $(SALES),1000)
@@ -119,6 +125,8 @@ lock:
 		--group browser --constraint requirements-dev.txt --output-file requirements-browser.txt
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group fuzz --constraint requirements-dev.txt --output-file requirements-fuzz.txt
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group conventional --constraint requirements-dev.txt --output-file bench/conventional/requirements.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAMES", help=f"only these, with commas in between: {', '.join(OPERATIONS)}")
     parser.add_argument("--rounds", type=int, help="how many rounds")
     parser.add_argument("--seconds", type=float, help="how long the load of a round is")
-    parser.add_argument("--compare", action="store_true", help="warn where CPU has risen by 30 % against the newest results")
+    parser.add_argument("--compare", action="store_true", help="warn where CPU has risen by 30 %% against the newest results")
     parser.add_argument("--conventional", type=Path, metavar="PYTHON", help="measure bench/conventional too, with this Python")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there; a full run writes them to bench/results")
     given = parser.parse_args()

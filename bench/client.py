@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -88,3 +89,37 @@ class Connection:
             await self.reader.readexactly(2)
         await self.reader.readexactly(2)
         return b"".join(parts)
+
+
+class BlockingConnection:
+    """One connection of somebody who does nothing but wait: no event loop takes its time from the answer."""
+
+    def __init__(self, url: str) -> None:
+        self.url = urlsplit(url)
+        self.socket: socket.socket
+
+    def __enter__(self) -> Self:
+        self.socket = socket.create_connection((self.url.hostname, self.url.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def ask(self, request: Request) -> tuple[int, Any]:
+        """The status, and the JSON of the body."""
+        self.socket.sendall(request.raw)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += self._more()
+        head, _, body = received.partition(b"\r\n\r\n")
+        answer = Answer(int(head[9:12]), head, body)
+        while len(body) < int(answer.header("content-length")):
+            body += self._more()
+        return answer.status, json.loads(body)
+
+    def _more(self) -> bytes:
+        part = self.socket.recv(65536)
+        if not part:
+            raise ConnectionError("the connection was closed without an answer")
+        return part

@@ -37,14 +37,16 @@ class Reading:
 
 
 class Meter:
-    """Knows the process at the root of each group. A group is that process and all its descendants, also those that have ended."""
+    """Knows the processes at the roots of each group. A group is these and all their descendants, also those that have ended."""
 
     def __init__(self) -> None:
-        self.roots: dict[str, int] = {}
+        self.roots: dict[int, str] = {}
 
     def read(self) -> Reading:
         times, children = _processes()
-        groups = {name: sum(times.get(pid, 0.0) for pid in _tree(root, children)) for name, root in self.roots.items()}
+        groups: dict[str, float] = dict.fromkeys(self.roots.values(), 0.0)
+        for root, group in self.roots.items():
+            groups[group] += sum(times.get(pid, 0.0) for pid in _tree(root, children))
         own = os.times()
         return Reading(time.perf_counter(), groups, own.user + own.system + own.children_user + own.children_system, _busy())
 

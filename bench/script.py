@@ -43,7 +43,9 @@ IN_ROUNDS: dict[str, Operation] = {
     "mix": mix,
 }
 """Operations of `up`, each once in every round, beside the yardsticks."""
-OPERATIONS = ("accept", *IN_ROUNDS)
+SERVICES_APART = ("auth", "tickets", "expiration", "payments", "web", "orders")
+"""The load goes to the last one."""
+OPERATIONS = ("accept", "apart", *IN_ROUNDS)
 
 
 async def measure(options: Options) -> Book:
@@ -51,7 +53,8 @@ async def measure(options: Options) -> Book:
 
     1. Start the engines and the yardsticks, and warm `up` up.
     2. Where it is wanted, measure `serve orders` alone: then `up` is started anew, and hears of what was ordered meanwhile.
-    3. Measure everything else in `up`, and check all of it while it runs.
+    3. Where it is wanted, measure the chain of six processes.
+    4. Measure everything else in `up`, and check all of it while it runs.
     """
     async with stage() as here, contextlib.AsyncExitStack() as stack:
         run = Run(options=options, stage=here, people=People(here), book=Book(), progress=Progress(_steps(options)))
@@ -67,6 +70,12 @@ async def measure(options: Options) -> Book:
             async with here.admitone("serve", "orders"), watching(here) as run.watch:
                 await _rounds_of_serve_orders(run, prepared)
             run.progress.next("up: what was ordered meanwhile")
+        if options.wants("apart"):
+            async with contextlib.AsyncExitStack() as processes:
+                for service in SERVICES_APART:
+                    await processes.enter_async_context(here.admitone("serve", service))
+                run.watch = await processes.enter_async_context(watching(here))
+                await _rounds_of_six_processes(run)
         async with here.admitone("up"), watching(here) as run.watch:
             await run.watch.until_quiet()
             if not options.wants("accept"):
@@ -96,6 +105,15 @@ async def _rounds_of_serve_orders(run: Run, prepared: list[Sequence[UUID]]) -> N
         await run.watch.until_published()
         await run.measure_yardsticks()
         await accept.accept_by_serve_orders(run, tickets)
+
+
+async def _rounds_of_six_processes(run: Run) -> None:
+    await accept.warm_up(run)
+    for number in range(run.options.rounds):
+        run.progress.next(f"six processes, round {number + 1} of {run.options.rounds}")
+        await run.watch.until_quiet()
+        await run.measure_yardsticks()
+        await accept.chain_of_six_processes(run)
 
 
 async def _rounds_of_up(run: Run) -> None:
@@ -140,4 +158,5 @@ def verify(here: Stage) -> None:
 
 def _steps(options: Options) -> int:
     in_rounds = len(_of_rounds(options))
-    return 2 + options.rounds * (options.wants("accept") + (1 + in_rounds if in_rounds else 0)) + options.wants("accept")
+    of_a_round = options.wants("accept") + options.wants("apart") + (1 + in_rounds if in_rounds else 0)
+    return 2 + options.rounds * of_a_round + options.wants("accept")

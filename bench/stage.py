@@ -86,11 +86,11 @@ class Stage:
                 start_new_session=True,
                 **as_account(None, signal.SIGTERM),
             )
-        self.meter.roots[group] = process.pid
+        self.meter.roots[process.pid] = group
         try:
             yield process
         finally:
-            del self.meter.roots[group]
+            del self.meter.roots[process.pid]
             end(process)
 
     async def assert_durable(self) -> None:
@@ -116,7 +116,7 @@ async def stage() -> AsyncIterator[Stage]:
         await here.engines.ready()
         assert here.engines.postgres is not None
         assert here.engines.nats is not None
-        here.meter.roots |= {"postgres": here.engines.postgres.pid, "nats": here.engines.nats.pid}
+        here.meter.roots |= {here.engines.postgres.pid: "postgres", here.engines.nats.pid: "nats"}
         await here.assert_durable()
         yield here
     finally:

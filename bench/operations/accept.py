@@ -55,6 +55,14 @@ async def chain(run: Run) -> None:
     run.book.add("order_cpu", sum(cost.values()), used, cost)
 
 
+async def chain_of_six_processes(run: Run) -> None:
+    """The chain once more, with a process for each service; the load goes to that of orders."""
+    _, used, orders = await _until_quiet(run, with_keys=False)
+    cost = cost_of(used, orders)
+    run.book.add("apart", orders / used.seconds / run.pgbench, used, cost)
+    run.book.add("apart_cpu", sum(cost.values()), used, cost)
+
+
 async def chain_with_keys(run: Run) -> None:
     """The same, each request with an Idempotency-Key."""
     accepted, used, orders = await _until_quiet(run, with_keys=True)

@@ -1,10 +1,13 @@
 """A day at the market: mostly people who look, some who buy, sell, pay, cancel or sign in."""
 
 import asyncio
+import contextlib
 import random
 import statistics
 import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from bench.arrivals import open_loop, pool
@@ -33,6 +36,8 @@ HOT_SHARE = 0.2
 VISIT_REQUESTS = 20
 """After so many requests, somebody new comes."""
 TICKETS_PER_SECOND = 100
+PAGES = 1000
+"""Open pages of tickets, with their live updates, beside the open loop."""
 
 
 @dataclass
@@ -98,6 +103,34 @@ class Market:
             (visit.orders if what == "order" else visit.listed).append(answer.json["id"])
 
 
+@contextlib.asynccontextmanager
+async def open_pages(url: str, tickets: Sequence[UUID]) -> AsyncIterator[None]:
+    """The live pages of tickets, of so many visitors. What they are told is read and thrown away."""
+    address = urlsplit(url)
+
+    async def look(number: int) -> None:
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(Request.of("GET", f"/live/tickets/{tickets[number % len(tickets)]}").raw)
+        try:
+            await reader.readuntil(b"event: beat")
+            opened.release()
+            while await reader.read(65536):
+                pass
+        finally:
+            writer.close()
+
+    opened = asyncio.Semaphore(0)
+    async with asyncio.TaskGroup() as visitors:
+        looking = [visitors.create_task(look(number)) for number in range(PAGES)]
+        for _ in looking:
+            await opened.acquire()
+        try:
+            yield
+        finally:
+            for visitor in looking:
+                visitor.cancel()
+
+
 async def mix(run: Run) -> None:
     """As fast as the answers come; then at half that rate, whether they come or not."""
     seconds = run.options.seconds
@@ -122,7 +155,7 @@ async def mix(run: Run) -> None:
     run.book.add("mix_cpu", sum(cost.values()), used, cost)
 
     market = Market(run, await list_tickets(run.stage, int(TICKETS_PER_SECOND * seconds)))
-    async with pool(run.stage.url) as connections:
+    async with pool(run.stage.url) as connections, open_pages(run.stage.url, market.fresh[:PAGES]):
 
         async def ask(_position: int) -> None:
             async with connections.connection() as connection:

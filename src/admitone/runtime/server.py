@@ -14,7 +14,9 @@ from admitone.kit.observe.log import log
 from admitone.kit.observe.metrics import STREAMS
 
 STOP_WITHIN_SECONDS = 2
-GARBAGE_AFTER_OBJECTS = 10_000
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a proxy keeps a connection to us (nginx: 60 s): otherwise it might send a request just when we close."""
+GARBAGE_AFTER_OBJECTS = 20_000
 """Python looks for cycles of dead objects after 700 new ones."""
 
 
@@ -89,6 +91,7 @@ async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
         )
     )

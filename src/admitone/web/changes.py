@@ -85,6 +85,8 @@ class LiveChanges:
         self.changed = Signal()
         self._watched_at = float("-inf")
         self._wanted, self._listening = asyncio.Event(), asyncio.Event()
+        self._since: dict[str, Sequence[Change] | None] = {}
+        """What is new since a cursor, for all pages that ask before the next change."""
         self._versions: dict[UUID, int] = {}
         self._buyers: dict[UUID, UUID] = {}
 
@@ -121,6 +123,11 @@ class LiveChanges:
 
     def since(self, cursor: str) -> Sequence[Change] | None:
         """Latest change per ticket and order since `cursor`; None if the cursor is no longer buffered."""
+        if cursor not in self._since:
+            self._since[cursor] = self._changes_since(cursor)
+        return self._since[cursor]
+
+    def _changes_since(self, cursor: str) -> Sequence[Change] | None:
         news: dict[UUID, Change] = {}
         for change in reversed(self.changes):
             if change.cursor == cursor:
@@ -157,6 +164,7 @@ class LiveChanges:
         if len(self.changes) == MAX_CHANGES and (oldest := self.changes[0].ticket) and self._versions.get(oldest.id) == oldest.version:
             del self._versions[oldest.id]
         self.changes.append(change)
+        self._since.clear()
         self.changed.fire()
 
 

@@ -1,5 +1,6 @@
 """Server-sent events for open pages; static/live.js is the client."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -22,6 +23,8 @@ from admitone.web.render import HEADERS, render_fragment
 
 HEARTBEAT_SECONDS = 15.0
 """A page that receives nothing for much longer connects again: its connection is dead, also if the browser has not noticed."""
+REST_SECONDS = 0.1
+"""A page looks at what has changed at most ten times a second: in a busy market, a thousand of them would wake up for each change."""
 RELOAD_SPREAD_MS = 5000
 """When all pages have to reload, each waits for a random time up to this."""
 
@@ -158,7 +161,9 @@ async def event_stream(live: LiveChanges, cursor: str, render: Renderer) -> Asyn
         if time.monotonic() >= heartbeat_due:
             yield message("beat", cursor if live.cursor else "", int(time.time() * 1000))
             heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
-        await wait_for_signal(changed, heartbeat_due - time.monotonic())
+        looked_at = time.monotonic()
+        await wait_for_signal(changed, heartbeat_due - looked_at)
+        await asyncio.sleep(looked_at + REST_SECONDS - time.monotonic())
 
 
 def _stream(live: LiveChanges, since: str, render: Renderer) -> Stream:

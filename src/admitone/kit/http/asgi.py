@@ -1,7 +1,7 @@
 """ASGI helpers: correlation ids in headers, path prefixes, whole answers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 

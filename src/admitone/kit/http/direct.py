@@ -5,7 +5,7 @@ parsing of parameters by their types, and the stack of middleware: half of what 
 compares the answers of both ways.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Request, Response
@@ -54,7 +54,7 @@ class DirectRoutes:
                 answer = answer.to_asgi_response(app=None, request=request)
         if isinstance(answer, Response):
             body = bytes(answer.content) if isinstance(answer.content, msgspec.Raw) else msgspec.json.encode(answer.content)
-            await respond(send, answer.status_code or 200, body, answer.media_type, {**headers, **answer.headers})
+            await respond(send, answer.status_code or 200, body, cast("str", answer.media_type), {**headers, **answer.headers})
         else:
             await answer(scope, receive, send)
 
