@@ -29,10 +29,10 @@ class Watcher:
         self.answer = answer
         self._lines = answer.aiter_lines()
 
-    async def hears(self) -> Heard:
-        """The next message, but for the beats."""
+    async def hears(self, text: str = "") -> Heard:
+        """The next message with this text, but for the beats. Changes within a tenth of a second may be told as one."""
         async with asyncio.timeout(HEAR_WITHIN_SECONDS):
-            while (heard := await self._next()).event == "beat":
+            while (heard := await self._next()).event == "beat" or text not in heard.data:
                 pass
             return heard
 
