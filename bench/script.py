@@ -30,7 +30,6 @@ IN_ROUNDS: dict[str, Operation] = {
     "list": reading.list_of_tickets,
     "chain": accept.chain,
     "keys": accept.chain_with_keys,
-    "conventional": accept_by_conventional,
     "dogpile": dogpile_of_200,
     "crowd": dogpile_of_2000,
     "alone": alone,
@@ -41,6 +40,7 @@ IN_ROUNDS: dict[str, Operation] = {
     "signin": sign_in,
     "sale": sale,
     "mix": mix,
+    "conventional": accept_by_conventional,
 }
 """Operations of `up`, each once in every round, beside the yardsticks."""
 SERVICES_APART = ("auth", "tickets", "expiration", "payments", "web", "orders")
