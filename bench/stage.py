@@ -19,6 +19,7 @@ from bench.meter import Meter
 from admitone.auth.tokens import make_key, public_key
 from admitone.config import own_database_url
 from admitone.runtime.engines import Engines
+from admitone.runtime.nats_users import USERS
 from admitone.runtime.privileges import as_account
 from admitone.runtime.programs import free_port
 
@@ -52,6 +53,7 @@ class Stage:
         return inherited | {
             "DATABASE_URL": self.engines.database_url,
             "NATS_URL": self.engines.nats_url,
+            **{f"ADMITONE_{name.upper()}_NATS_URL": self.engines.nats_url_of(name) for name in USERS},
             "ADMITONE_DATA": str(self.data),
             "ADMITONE_SIGNING_KEY_FILE": str(self.key_file),
             "ADMITONE_PUBLIC_KEYS": public_key(self.key_file),

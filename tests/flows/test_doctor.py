@@ -131,7 +131,7 @@ async def test_an_engine_that_is_frozen_or_gone_hides_nothing_else(own_house: Ho
 
 async def test_a_database_or_bus_that_nothing_names_is_said_and_the_rest_is_shown(house: House) -> None:
     settings = config.load(house.settings)
-    lines = states(await examine(replace(settings, nats_url=None)))
+    lines = states(await examine(replace(settings, nats_url=None, own_nats_urls={})))
     assert lines["nats", None] == lines["consumer", "orders"] == "bad"
     assert lines["database", "orders"] == lines["relay", "orders"] == "ok"
     own = await examine(replace(settings, database_url=None, own_database_urls={"orders": settings.database_url_of("orders")}))

@@ -188,6 +188,7 @@ UNREADABLE = {
     "a missing field": message(data=data(price_cents=...)),
     "a field of another type": message(data=data(price_cents="much")),
     "a version that is none": message(data=data(version=None)),
+    "an event that counts on another subject alone": message(event="TicketUpdated"),
 }
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from admitone.apidocs.overview import EXAMPLES
 from admitone.kit.delivery.inbox import decode, envelope_of
-from admitone.kit.event import Event
+from admitone.kit.event import CATALOGUE, Event, subject
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ def of_tomorrow(name: str) -> Json:
 
 def read(message: Json) -> Event:
     """As a service does. Raises Unreadable."""
-    return decode(envelope_of(json.dumps(message).encode()))
+    return decode(envelope_of(json.dumps(message).encode(), subject(CATALOGUE[message["event"]])))
 
 
 def what_broke(message: Json, kind: type[Event]) -> str | None:

@@ -61,6 +61,7 @@ class House:
         self.settings = {
             "DATABASE_URL": self.engines.database_url,
             "NATS_URL": self.engines.nats_url,
+            **{f"ADMITONE_{name.upper()}_NATS_URL": self.engines.nats_url_of(name) for name in NAMES},
             "ADMITONE_SIGNING_KEY_FILE": str(key),
             "ADMITONE_PUBLIC_KEYS": public_key(key),
             "ADMITONE_PUBLIC_URL": f"http://localhost:{self.port}",

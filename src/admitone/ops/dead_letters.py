@@ -13,7 +13,7 @@ import msgspec
 from admitone.config import Settings
 from admitone.kit.data.db import TRANSIENT, Database
 from admitone.kit.delivery.inbox import Unreadable, format_error, handle, record_handled
-from admitone.kit.event import Message
+from admitone.kit.event import CATALOGUE, Message, subject
 from admitone.kit.observe.log import printable
 from admitone.kit.service import Handlers, TooEarly
 from admitone.ops.format import first_line, moment
@@ -92,7 +92,7 @@ async def replay(db: Database, letter: DeadLetter) -> tuple[bool, str]:
             message = await tx.value("SELECT message FROM parked WHERE event_id = $1 FOR UPDATE", letter.event_id)
             if message is None:
                 return True, "is not parked any more"
-            handled_now = await handle(HANDLERS[letter.service], [message], tx)
+            handled_now = await handle(HANDLERS[letter.service], [(_subject(letter.event), message)], tx)
             await tx.run("DELETE FROM parked WHERE event_id = $1", letter.event_id)
     except TooEarly as early:
         at = tx.now + timedelta(seconds=early.seconds)
@@ -105,6 +105,11 @@ async def replay(db: Database, letter: DeadLetter) -> tuple[bool, str]:
         what = "can't be read" if isinstance(error, Unreadable) else "has failed again"
         return False, f"{what} and stays parked: {printable(first_line(format_error(error)))}"
     return True, "is handled" if handled_now else "was handled before; it is parked no more"
+
+
+def _subject(event: str) -> str:
+    """The subject on which the consumer heard it: it hears no other with an event of this name."""
+    return subject(CATALOGUE[event]) if event in CATALOGUE else event
 
 
 async def _failed_again(db: Database, event_id: UUID, error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +14,7 @@ from admitone.config import SERVICES_WITH_A_DATABASE, Settings, WrongSettings
 from admitone.kit.data.connection import prepare_connection, single_connection
 from admitone.kit.data.db import Database, connected
 from admitone.kit.delivery.bus import BUS_ERRORS
+from admitone.kit.delivery.connection import connect
 from admitone.kit.event import CATALOGUE
 
 CONNECT_SECONDS = 3.0
@@ -126,13 +128,14 @@ async def connect_to_bus(url: str, tool: str, say: Callable[[str], None] | None 
     client = Client()
     try:
         try:
-            await client.connect(
+            await connect(
+                client,
                 url,
                 name=f"admitone {tool}",
                 connect_timeout=int(CONNECT_SECONDS),
                 allow_reconnect=False,  # The first time, no is an answer.
                 max_reconnect_attempts=1,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type]
+                reconnect_time_wait=0.25,
                 ping_interval=2 if say is not None else 120,
                 max_outstanding_pings=2,
                 disconnected_cb=on_disconnect,
@@ -159,10 +162,9 @@ def recording_services(event: str) -> Sequence[str]:
 
 
 def server_of(url: str) -> str:
-    """Host and port of an engine, without name and password."""
-    parts = urlsplit(url)
-    host = parts.hostname or parse_qs(parts.query).get("host", [""])[0]
-    return f"{host}:{parts.port}" if parts.port else host
+    """Host and port of an engine, or several with commas in between, without name and password."""
+    hosts = [re.split(r"[/?]", part.rpartition("://")[2].rpartition("@")[2])[0] for part in url.partition("?")[0].split(",")]
+    return ",".join(hosts) if any(hosts) else parse_qs(urlsplit(url).query).get("host", [""])[0]
 
 
 def describe_error(error: BaseException) -> str:

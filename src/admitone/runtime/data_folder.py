@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,10 +64,12 @@ def with_keys(settings: Settings, folder: Path) -> Settings:
     return replace(settings, signing_key_file=key_file, public_keys=settings.public_keys or (public_key(key_file),))
 
 
-def passwords_in(file: Path) -> dict[str, str]:
-    if not file.exists():
-        write_secret(file, json.dumps({"postgres": secrets.token_urlsafe(24), "nats": secrets.token_urlsafe(24)}))
-    passwords: dict[str, str] = json.loads(file.read_text())
+def passwords_in(file: Path, names: Sequence[str]) -> dict[str, str]:
+    """The passwords of the engines' users. Those that are missing are made up."""
+    passwords: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    if missing := [name for name in names if name not in passwords]:
+        passwords |= {name: secrets.token_urlsafe(24) for name in missing}
+        write_secret(file, json.dumps(passwords))
     return passwords
 
 

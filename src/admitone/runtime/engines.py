@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -25,6 +25,7 @@ import asyncpg
 from admitone.config import Settings
 from admitone.kit.observe.log import log
 from admitone.runtime.data_folder import EngineError, passwords_in, with_keys, write_secret
+from admitone.runtime.nats_users import USERS, users
 from admitone.runtime.privileges import Account, account_for, as_account
 from admitone.runtime.programs import free_port, nats_program, postgres_programs
 
@@ -53,11 +54,16 @@ class Engines:
 
     @property
     def nats_url(self) -> str:
+        """As the user who may do everything, for tools."""
         return f"nats://admitone:{self.passwords['nats']}@127.0.0.1:{self.nats_port}"
+
+    def nats_url_of(self, service: str) -> str:
+        """As the user of one service."""
+        return f"nats://{service}:{self.passwords[service]}@127.0.0.1:{self.nats_port}"
 
     def start(self) -> None:
         """Start both. Raises EngineError. PostgreSQL may still be recovering when this returns: see `ready`."""
-        self.passwords = passwords_in(self.folder / "passwords.json")
+        self.passwords = passwords_in(self.folder / "passwords.json", ("postgres", "nats", *USERS))
         self.account = account_for(self.folder, postgres_programs() / "postgres")
         for name in ("postgres", "nats", "log"):
             self._ensure_owned(self.folder / name)
@@ -94,7 +100,10 @@ class Engines:
             server_name: admitone
             pid_file: {_quoted(self.folder / "nats" / "nats.pid")}
             jetstream {{ store_dir: {_quoted(store)}, max_memory_store: 64MB }}
-            authorization {{ user: admitone, password: "{self.passwords["nats"]}" }}
+            authorization {{ users: [
+            {{ user: admitone, password: "{self.passwords["nats"]}" }}
+            {users(self.passwords)}
+            ] }}
         """
         config.unlink(missing_ok=True)
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
@@ -252,6 +261,7 @@ async def with_engines(settings: Settings, report: Callable[[str], None]) -> Asy
                 settings,
                 database_url=settings.database_url or engines.database_url,
                 nats_url=settings.nats_url or engines.nats_url,
+                own_nats_urls=settings.own_nats_urls or _own_nats_urls(settings, engines),
             )
         settings = with_keys(settings, folder)
         write_secret(
@@ -278,6 +288,10 @@ async def with_engines(settings: Settings, report: Callable[[str], None]) -> Asy
         (folder / "run.json").unlink(missing_ok=True)
         if engines is not None:
             engines.stop()
+
+
+def _own_nats_urls(settings: Settings, engines: Engines) -> Mapping[str, str]:
+    return {} if settings.nats_url else {service: engines.nats_url_of(service) for service in USERS}
 
 
 def _quoted(path: Path) -> str:

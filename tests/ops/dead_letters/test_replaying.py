@@ -112,7 +112,7 @@ class Service:
     async def handles(self, event: Event) -> None:
         handlers = dead_letters.HANDLERS[self.name]
         async with self.db.transaction() as tx:
-            await handle(handlers, [message_of(event)], tx)
+            await handle(handlers, [(subject(type(event)), message_of(event))], tx)
 
     async def parks(self, event: Event, **changes: Any) -> dead_letters.DeadLetter:
         return await self.parks_bytes(message_of(event, **changes), type(event).__name__, id_of(event))

@@ -21,6 +21,7 @@ from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.migrations import migrate_at
 from admitone.payments.processors import test as test_processor
 from admitone.runtime.engines import Engines
+from admitone.runtime.nats_users import USERS
 from admitone.runtime.privileges import as_account
 from admitone.runtime.programs import free_port
 from admitone.runtime.provisioning import create_databases
@@ -77,6 +78,7 @@ class Stage:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
             "DATABASE_URL": self.engines.database_url,
             "NATS_URL": self.engines.nats_url,
+            **{f"ADMITONE_{name.upper()}_NATS_URL": self.engines.nats_url_of(name) for name in USERS},
             "ADMITONE_DATA": str(self.folder),
             "ADMITONE_SIGNING_KEY_FILE": str(key),
             "ADMITONE_PUBLIC_KEYS": public_key(key),

@@ -310,6 +310,11 @@ BUGS = (
         (Edit("admitone.kit.data.batcher:Batcher._run", "zip(batch, answers, strict=True)", "zip(batch, reversed(answers), strict=True)"),),
     ),
     Bug(
+        "any-subject-will-do",
+        "An event counts on whatever subject it came.",
+        (Edit("admitone.kit.delivery.inbox:envelope_of", "if event is not None and subject(event) != on_subject:", "if False:"),),
+    ),
+    Bug(
         "acknowledge-first",
         "A message is acknowledged, and handled then.",
         (

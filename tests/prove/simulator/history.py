@@ -344,7 +344,12 @@ class History:
             return
         event_id, subject = str(world.uuid()), world.dice.choice(("events.orders.OrderCreated", "events.tickets.TicketUpdated"))
         world.poison[event_id] = subject
-        data = world.dice.choice((b"{", rest.unbearable(event_id, subject)))
+        messages = [b"{", rest.unbearable(event_id, subject)]
+        if payable := self.clients.payable():
+            messages.append(rest.forged(event_id, world.dice.choice(payable)))
+        data = world.dice.choice(messages)
+        if b"PaymentAuthorized" in data:
+            world.saw("somebody forged a payment")
         world.carrier.put(subject, data, event_id)
         world.tell("somebody", f"puts a message into the stream that nobody can handle: {subject}")
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from admitone.events import OrderEvent, TicketEvent
+from admitone.events import OrderEvent, PaymentAuthorized, TicketEvent
 from admitone.kit.data.db import Tx
 from admitone.kit.event import OWNERS, Message
 from admitone.kit.service import TooEarly
@@ -261,6 +261,19 @@ def unbearable(event_id: str, subject: str) -> bytes:
         correlation_id=nobody,
         causation_id=None,
         data=msgspec.to_builtins(data),
+    )
+    return msgspec.json.encode(message)
+
+
+def forged(event_id: str, order: OrderEvent) -> bytes:
+    """A payment of that order which payments has never heard of; whoever sends it may not use the subject of payments."""
+    message = Message(
+        event_id=UUID(event_id),
+        event=PaymentAuthorized.__name__,
+        time=NOON,
+        correlation_id=UUID(int=1),
+        causation_id=None,
+        data={"charge_id": UUID(event_id), "order_id": order.order_id, "amount_cents": order.price_cents, "currency": order.currency},
     )
     return msgspec.json.encode(message)
 

@@ -11,6 +11,7 @@ SOMETIMES = (
     "an event that came twice was dropped by the inbox",
     "an inbox forgot",
     "a message was parked",
+    "somebody forged a payment",
     "the timer ended an order",
     "the sweep ended an order",
     "an approved payment lost against the end of its order",

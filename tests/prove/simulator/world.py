@@ -44,7 +44,7 @@ FAULTS = {
     "clocks": "the clocks of the services differ by up to six minutes",
     "down": "a service is down for up to an hour",
     "prune": "inboxes forget",
-    "poison": "messages that nobody can read or handle",
+    "poison": "messages that nobody can read or handle, and forged ones",
 }
 STEPS = 110
 

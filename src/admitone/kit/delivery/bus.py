@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
+from admitone.kit.delivery.connection import connect
 from admitone.kit.delivery.sender import Outgoing, Sender, StreamError
 from admitone.kit.observe.log import log
 
@@ -38,9 +39,11 @@ class BusClosed(Exception):
 class Bus:
     """Reconnects for ever. Errors are logged at most every 30 s, and `state` shows them."""
 
-    def __init__(self, service: str, url: str) -> None:
+    def __init__(self, service: str, url: str, replicas: int = 1) -> None:
+        """`replicas`: on how many servers the stream is kept, if it has to be created."""
         self.service = service
         self.url = url
+        self.replicas = replicas
         self.epoch = 0
         """Incremented on every disconnect, reconnect or stream loss; the relay repairs the stream when it changes."""
         self.client = Client()
@@ -84,12 +87,14 @@ class Bus:
                 raise self._closed_for_good()
             self._log_error(error)
 
-        await self.client.connect(
+        await connect(
+            self.client,
             self.url,
             name=self.service,
+            inbox_prefix=f"_INBOX_{self.service}".encode(),
             connect_timeout=2,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]
+            reconnect_time_wait=0.25,
             ping_interval=10,
             max_outstanding_pings=2,
             disconnected_cb=disconnected,
@@ -109,9 +114,13 @@ class Bus:
         """Create the stream if it is missing; the settings of an existing one are left as they are."""
         while True:
             try:
+                with contextlib.suppress(nats.js.errors.NotFoundError):
+                    await self.stream_created()
+                    return
                 await self.stream.add_stream(
                     StreamConfig(
                         name=STREAM,
+                        num_replicas=self.replicas,
                         subjects=["events.>"],
                         storage=StorageType.FILE,
                         retention=RetentionPolicy.LIMITS,
@@ -120,7 +129,7 @@ class Bus:
                     )
                 )
                 return
-            except nats.js.errors.BadRequestError:  # It exists, with other settings.
+            except nats.js.errors.BadRequestError:  # Somebody was faster, with other settings.
                 return
             except BUS_ERRORS as error:
                 self.report_error(error)

@@ -75,7 +75,7 @@ class Consumer:
         """In order and in one transaction. When one event of it fails, all is taken back and each is taken by itself."""
         try:
             async with self.db.transaction() as tx:
-                handled = await handle(self.handlers, [message.data for message in batch], tx)
+                handled = await handle(self.handlers, [(message.subject, message.data) for message in batch], tx)
         except Exception:
             for message in batch:
                 await self._handle_alone(message)
@@ -85,7 +85,7 @@ class Consumer:
     async def _handle_alone(self, message: Msg) -> None:
         try:
             async with self.db.transaction() as tx:
-                handled = await handle(self.handlers, [message.data], tx)
+                handled = await handle(self.handlers, [(message.subject, message.data)], tx)
         except TooEarly as early:
             await message.nak(delay=early.seconds)
         except TRANSIENT:

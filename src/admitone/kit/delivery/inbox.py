@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from admitone.kit.data.db import Tx
-from admitone.kit.event import CATALOGUE, Event, Message
+from admitone.kit.event import CATALOGUE, Event, Message, subject
 from admitone.kit.observe.log import causation_id, clear_correlation, correlation_id
 from admitone.kit.observe.metrics import HANDLING
 from admitone.kit.service import Delivered, Handlers
@@ -15,16 +15,18 @@ class Unreadable(Exception):
     """The message is not an event that this service knows. A retry can't help, so it is parked at once."""
 
 
-async def handle(handlers: Handlers, messages: Sequence[bytes], tx: Tx) -> list[str]:
+async def handle(handlers: Handlers, messages: Sequence[tuple[str, bytes]], tx: Tx) -> list[str]:
     """Record the events in the inbox, and call the handlers of the new ones in order. Returns the names of the new ones.
+
+    `messages`: the subject of each, and what is in it.
 
     Events and log lines from here on carry the event's correlation id, also those about a failure.
     Raises Unreadable, and what a handler raises.
     """
     clear_correlation()
     envelopes, events = [], []
-    for data in messages:
-        envelope = envelope_of(data)
+    for on_subject, data in messages:
+        envelope = envelope_of(data, on_subject)
         correlation_id.set(envelope.correlation_id)
         causation_id.set(envelope.event_id)
         event = decode(envelope)
@@ -83,12 +85,19 @@ def split_into_runs(handlers: Handlers, deliveries: Sequence[Delivered]) -> Iter
         yield run
 
 
-def envelope_of(data: bytes) -> Message:
-    """The envelope around an event. Raises Unreadable."""
+def envelope_of(data: bytes, on_subject: str) -> Message:
+    """The envelope around an event. Raises Unreadable, also for an event on a subject that is not its own.
+
+    Who may publish on a subject is the event bus's business. So an event counts only on the subject of its owner.
+    """
     try:
-        return msgspec.json.decode(data, type=Message)
+        envelope = msgspec.json.decode(data, type=Message)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Unreadable(str(error)) from error
+    event = CATALOGUE.get(envelope.event)
+    if event is not None and subject(event) != on_subject:
+        raise Unreadable(f"{envelope.event} was published on {on_subject}; it counts on {subject(event)} alone")
+    return envelope
 
 
 def decode(envelope: Message) -> Event:

@@ -114,11 +114,11 @@ async def _database(settings: Settings, service: Service) -> Database:
 
 
 async def _buses(settings: Settings, services: Iterable[Service]) -> list[Bus]:
-    """One for each server. Where the services' accounts there differ, each is asked under its own."""
+    """One for each server. NATS_URL is the administrator's; without it, each service's own user is asked what it may know."""
     by_url: dict[str, list[Service]] = {}
     for service in services:
         try:
-            by_url.setdefault(settings.nats_url_of(service.name), []).append(service)
+            by_url.setdefault(settings.nats_url or settings.nats_url_of(service.name), []).append(service)
         except WrongSettings:
             by_url.setdefault("", []).append(service)
     return list(await asyncio.gather(*(_bus(url, using) for url, using in by_url.items())))
@@ -164,7 +164,7 @@ async def _ask_bus(client: Client, using: list[Service], found: Bus) -> None:
 async def _all_ready(settings: Settings) -> dict[str, Ready]:
     """Each service, also one without a database, is asked at its own address where one is set, otherwise where all of them are."""
     named = [service.name for service in SERVICES if _is_named(settings, service)]
-    urls = {service: settings.service_urls.get(service, settings.services_url) for service in named}
+    urls = {service: settings.url_of(service) for service in named}
     async with httpx.AsyncClient(timeout=READY_SECONDS, trust_env=False) as client:
         asked = sorted(set(urls.values()))
         answers = dict(zip(asked, await asyncio.gather(*(_ready(client, url) for url in asked)), strict=True))
