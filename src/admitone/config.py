@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from admitone.kit.delivery.connection import parse as parse_nats_urls
+from admitone.kit.http.client_address import Network, networks
+
 Value = TypeVar("Value")
 
+SAME_MACHINE = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = networks("127.0.0.0/8, ::1")
 SERVICES_WITH_A_DATABASE = ("auth", "tickets", "orders", "expiration", "payments")
 TEST_PROCESSOR = "testgateway"
 """The card processor of test mode keeps its books in a database of its own, as one out in the world would."""
@@ -39,12 +44,22 @@ class Settings:
     data: Path = Path(".data")
     database_url: str | None = None
     nats_url: str | None = None
+    stream_replicas: int = 1
+    """On how many NATS servers the stream is kept, when it is created."""
     own_database_urls: Mapping[str, str] = field(default_factory=dict)
     own_nats_urls: Mapping[str, str] = field(default_factory=dict)
     service_urls: Mapping[str, str] = field(default_factory=dict)
     services_url: str = "http://127.0.0.1:8000"
+    trusted_proxies: tuple[Network, ...] = LOOPBACK
+    """Whose X-Forwarded-For is believed."""
+    internal_port: int | None = None
+    """Where /metrics and the details of /readyz are; on the port of all others where none is set."""
     signing_key_file: Path | None = None
     public_keys: tuple[str, ...] = ()
+    migrates: bool = True
+    """Whether a service brings its database up to date when it starts; otherwise it only checks that it finds what it needs."""
+    drain_seconds: int = 2
+    """How long a process that is stopped goes on with the requests that are under way."""
     order_window_seconds: int = 900
     settle_seconds: int = 30
     max_open_orders: int = 8
@@ -67,6 +82,10 @@ class Settings:
         url = self.public_url
         return frozenset({url, url.replace("//localhost", "//127.0.0.1"), url.replace("//127.0.0.1", "//localhost")})
 
+    def url_of(self, service: str) -> str:
+        """Where one service's API is."""
+        return self.service_urls.get(service, self.services_url)
+
     def database_url_of(self, service: str) -> str:
         """Where one service's database is, under its own role. Raises WrongSettings where nothing says so."""
         if service in self.own_database_urls:
@@ -84,9 +103,17 @@ class Settings:
 
 
 def own_database_url(administrator_url: str, service: str) -> str:
-    """One service's database and role on the administrator's server; the role's password follows from the administrator's."""
+    """One service's database and role on the administrator's server; the role's password follows from the administrator's.
+
+    Raises WrongSettings for an administrator without a password in the address: then everybody could work out the roles' passwords.
+    """
     url = urlsplit(administrator_url)
-    secret = hmac.new((url.password or "").encode(), f"admitone/{service}".encode(), hashlib.sha256).digest()
+    if not url.password:
+        raise WrongSettings(
+            "DATABASE_URL has no password, from which those of the services' roles could follow: "
+            f"give it one, or set ADMITONE_{service.upper()}_DATABASE_URL and the like for every service."
+        )
+    secret = hmac.new(url.password.encode(), f"admitone/{service}".encode(), hashlib.sha256).digest()
     password = base64.urlsafe_b64encode(secret).decode().rstrip("=")
     where = (url.netloc.rpartition("@")[2]) or "127.0.0.1"
     return urlunsplit(("postgresql", f"{quote(service)}:{password}@{where}", f"/{service}", url.query, ""))
@@ -117,16 +144,21 @@ def load(environ: Mapping[str, str]) -> Settings:
         port=port,
         public_url=read("ADMITONE_PUBLIC_URL", f"http://localhost:{port}", _public_url),
         data=read("ADMITONE_DATA", Path(".data"), Path),
-        database_url=read("DATABASE_URL", None, _url("postgresql", "postgres")),
-        nats_url=read("NATS_URL", None, _url("nats", "tls")),
-        own_database_urls=urls("DATABASE_URL", DATABASES, _url("postgresql", "postgres")),
-        own_nats_urls=urls("NATS_URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("nats", "tls")),
+        database_url=read("DATABASE_URL", None, _database_url),
+        nats_url=read("NATS_URL", None, _nats_urls),
+        stream_replicas=read("ADMITONE_STREAM_REPLICAS", 1, _whole(1, 5)),
+        own_database_urls=urls("DATABASE_URL", DATABASES, _database_url),
+        own_nats_urls=urls("NATS_URL", (*SERVICES_WITH_A_DATABASE, "web"), _nats_urls),
         service_urls=urls("URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("http", "https")),
         services_url=read(
             "ADMITONE_SERVICES_URL", f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}", _url("http", "https")
         ),
+        trusted_proxies=read("ADMITONE_TRUSTED_PROXIES", LOOPBACK, _networks),
+        internal_port=read("ADMITONE_INTERNAL_PORT", None, _whole(1, 65535)),
         signing_key_file=read("ADMITONE_SIGNING_KEY_FILE", None, _file),
         public_keys=read("ADMITONE_PUBLIC_KEYS", (), _public_keys),
+        migrates=read("ADMITONE_MIGRATE", True, _yes_or_no),
+        drain_seconds=read("ADMITONE_DRAIN_SECONDS", 2, _whole(0, 300)),
         order_window_seconds=read("ADMITONE_ORDER_WINDOW_SECONDS", 900, _whole(1, 86_400)),
         settle_seconds=read("ADMITONE_SETTLE_SECONDS", 30, _whole(1, 3_600)),
         max_open_orders=read("ADMITONE_MAX_OPEN_ORDERS", 8, _whole(1, 1_000)),
@@ -138,6 +170,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         stripe_api_base=read("STRIPE_API_BASE", None, _url("http", "https")),
     )
     wrong += _conflicts(settings) if not wrong else []
+    if not read("ADMITONE_ALLOW_PLAIN_CONNECTIONS", False, _yes_or_no):
+        wrong += _plain_connections(environ)
     if wrong:
         raise WrongSettings(" ".join(wrong))
     return settings
@@ -152,6 +186,12 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def _yes_or_no(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"must be 1 or 0, not {text[:40]!r}")
+    return text == "1"
+
+
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         try:
@@ -164,6 +204,33 @@ def _url(*schemes: str) -> Callable[[str], str]:
         return text.rstrip("/")
 
     return parse
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return networks(text)
+    except ValueError:
+        raise ValueError(
+            f"must be addresses or networks with commas in between, such as 10.0.0.0/8 or 192.0.2.1, not {text[:40]!r}"
+        ) from None
+
+
+def _nats_urls(text: str) -> str:
+    """One address or several, with commas in between."""
+    try:
+        parse_nats_urls(text)
+    except ValueError:  # The value may hold a password: it is not repeated.
+        raise ValueError("must be an address that begins with nats:// or tls://, or several with commas in between") from None
+    return text.rstrip("/")
+
+
+def _database_url(text: str) -> str:
+    """An address of PostgreSQL. It may name several servers: postgresql://user:password@one:5432,two:5432/name."""
+    parts = urlsplit(text)
+    before, at, hosts = parts.netloc.rpartition("@")
+    for host in hosts.split(","):
+        _url("postgresql", "postgres")(urlunsplit((parts.scheme, f"{before}{at}{host}", parts.path, parts.query, "")))
+    return text.rstrip("/")
 
 
 def _public_url(text: str) -> str:
@@ -230,6 +297,29 @@ def _conflicts(settings: Settings) -> list[str]:
     if secret and "_live_" in secret and settings.stripe_api_base:
         wrong.append("STRIPE_API_BASE is for tests: leave it out with a live STRIPE_SECRET_KEY.")
     return wrong
+
+
+def _plain_connections(environ: Mapping[str, str]) -> list[str]:
+    """Engines on other hosts that would be talked to without TLS: passwords and all data would cross the network as they are."""
+    wrong = []
+    for name, text in environ.items():
+        if name not in ("DATABASE_URL", "NATS_URL") and not re.fullmatch(r"ADMITONE_[A-Z]+_(DATABASE|NATS)_URL", name):
+            continue
+        plain = "tls://" not in text if name.endswith("NATS_URL") else not re.search(r"[?&]sslmode=(require|verify-ca|verify-full)\b", text)
+        if plain and any(host not in SAME_MACHINE for host in _hosts(text)):
+            how = "begin with tls://" if name.endswith("NATS_URL") else "end with ?sslmode=verify-full"
+            wrong.append(
+                f"{name} names another host without TLS: let it {how}, or set ADMITONE_ALLOW_PLAIN_CONNECTIONS=1 "
+                "in a network that you trust."
+            )
+    return wrong
+
+
+def _hosts(text: str) -> list[str]:
+    """The hosts of an address with one server or several; none for a socket."""
+    addresses = [part.rpartition("://")[2].rpartition("@")[2] for part in text.partition("?")[0].split(",")]
+    hosts = [re.split(r"[/?]", address)[0] for address in addresses]
+    return [re.sub(r":[0-9]+$", "", host).strip("[]") for host in hosts if host]
 
 
 def _public_keys(text: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ async def events_page() -> str:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_processes_and_the_gateway_serve_the_documentation_pages(house: House, path: str) -> None:
-    async with client(Dispatcher()) as process, client(Gateway({}, httpx.AsyncClient())) as gateway, httpx.AsyncClient() as browser:
+    async with client(Dispatcher()) as process, client(Gateway({}, httpx.AsyncClient(), ())) as gateway, httpx.AsyncClient() as browser:
         answers = [await process.get(path), await gateway.get(path), await browser.get(house.url + path)]
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert answers[0].content == answers[1].content == answers[2].content

@@ -17,7 +17,7 @@ from admitone.services import SERVICES
 BY_NAME = {service.name: service for service in SERVICES}
 
 
-@pytest.mark.parametrize("other", DATABASES)
+@pytest.mark.parametrize("other", [*DATABASES, "postgres", "template1"])
 @pytest.mark.parametrize("role", DATABASES)
 async def test_a_role_reaches_its_own_database_and_no_other(engines: Engines, role: str, other: str) -> None:
     own = own_database_url(engines.database_url, role)

@@ -46,7 +46,7 @@ async def test_the_pages_are_only_looked_at(house: House) -> None:
 
 async def test_the_gateway_shows_them_too() -> None:
     async with httpx.AsyncClient() as nobody:
-        transport = httpx.ASGITransport(Gateway({}, nobody))
+        transport = httpx.ASGITransport(Gateway({}, nobody, ()))
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             assert (await client.get("/docs/orders")).status_code == 200
             assert (await client.get("/docs/orders/openapi.json")).json() == DOCUMENTS["orders"]

@@ -83,7 +83,7 @@ async def test_the_gateway_gives_an_id_to_what_has_none_also_when_it_answers_by_
 
     urls = {"tickets": "http://tickets", "orders": "http://orders"}
     async with httpx.AsyncClient(transport=Elsewhere()) as inside:
-        gateway: Any = Gateway(urls, inside)
+        gateway: Any = Gateway(urls, inside, ())
         async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://here") as client:
             mine = str(uuid4())
             assert (await client.get("/api/tickets", headers={HEADER: mine})).json() == [mine]

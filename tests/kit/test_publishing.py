@@ -13,8 +13,9 @@ from support.facts import order_created
 from support.house import eventually
 
 from admitone.events import OrderCreated
-from admitone.kit.delivery.bus import STREAM
-from admitone.kit.delivery.relay import BATCH, LOCK, publish, repair
+from admitone.kit.data.db import connected
+from admitone.kit.delivery.bus import STREAM, Bus
+from admitone.kit.delivery.relay import BATCH, LOCK, Relay, publish, repair
 from admitone.kit.event import Message
 from admitone.runtime.engines import Engines
 
@@ -115,6 +116,23 @@ async def test_a_relay_waits_while_another_is_at_work(here: Exchange) -> None:
             await another.execute("SELECT pg_advisory_unlock($1)", LOCK)
             await here.published()
     assert await here.ids_in_the_stream() == [said]
+
+
+async def test_what_a_replica_has_committed_is_published_at_once(here: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The relay of another process publishes it. Nobody looks by himself, so somebody must have been told."""
+    monkeypatch.setattr("admitone.kit.delivery.relay.POLL_SECONDS", 3600.0)
+    async with connected("orders", here.own.url) as replica, Bus("orders", here.bus.url).connected() as bus:
+        async with here.at_work(here.relay()):
+            await here.emits(order_created())
+            await here.published()
+            async with here.at_work(Relay(replica, bus, here.own.url)):
+                asked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE $1"
+                await eventually(lambda: here.own.rows(asked, "SELECT pg_try_advisory_lock%"))
+                for _ in range(3):
+                    async with replica.transaction() as tx:
+                        tx.emit(order_created())
+                    await here.published()
+    assert await here.ids_in_the_stream() == await here.said()
 
 
 async def test_three_relays_of_one_service_keep_the_order(here: Exchange) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from admitone.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
+from admitone.kit.delivery.connection import parse
+from admitone.ops.reach import server_of
 from admitone.runtime.process import running
 from admitone.services import SERVICES
 
@@ -18,8 +20,14 @@ WRONG = {
         "https://",
         "https://x:99999",
     ],
-    "DATABASE_URL": ["mysql://x/y", "postgresql://", "localhost:5432", "postgresql://x:port/y"],
-    "NATS_URL": ["http://x", "nats://", "4222"],
+    "DATABASE_URL": ["mysql://x/y", "postgresql://", "localhost:5432", "postgresql://x:port/y", "postgresql://x:1,y:port/z"],
+    "NATS_URL": ["http://x", "nats://", "nats://a:4222,", "nats://a:4222,http://b", "nats://a:port"],
+    "ADMITONE_STREAM_REPLICAS": ["0", "6", "three"],
+    "ADMITONE_DRAIN_SECONDS": ["-1", "301", "x"],
+    "ADMITONE_MIGRATE": ["yes", "2"],
+    "ADMITONE_ALLOW_PLAIN_CONNECTIONS": ["yes"],
+    "ADMITONE_TRUSTED_PROXIES": ["x", "10.0.0.1/8", "10.0.0.0/8 127.0.0.1"],
+    "ADMITONE_INTERNAL_PORT": ["0", "65536", "x"],
     "ADMITONE_ORDERS_DATABASE_URL": ["mysql://x/y"],
     "ADMITONE_PAYMENTS_NATS_URL": ["x"],
     "ADMITONE_SERVICES_URL": ["nats://x", "x"],
@@ -77,7 +85,7 @@ def test_a_secret_is_never_repeated(name: str, value: str) -> None:
 
 
 def test_settings_are_never_printed_whole() -> None:
-    settings = load({"DATABASE_URL": f"postgresql://ann:{SECRET}@db/x"})
+    settings = load({"DATABASE_URL": f"postgresql://ann:{SECRET}@localhost/x"})
     assert SECRET not in repr(settings) + str(settings)
 
 
@@ -171,12 +179,73 @@ def test_a_service_has_a_database_and_a_role_of_its_own() -> None:
     assert "pw" not in orders.replace("sslmode", "").split("@")[0].split(":")
 
 
+def test_an_administrator_without_a_password_gives_no_passwords_to_roles() -> None:
+    with pytest.raises(WrongSettings, match="DATABASE_URL has no password"):
+        load({"DATABASE_URL": "postgresql://admin@localhost/postgres"}).database_url_of("orders")
+    own = load(
+        {"DATABASE_URL": "postgresql://admin@localhost/postgres", "ADMITONE_ORDERS_DATABASE_URL": "postgresql://o:p@localhost/orders"}
+    )
+    assert own.database_url_of("orders") == "postgresql://o:p@localhost/orders"
+
+
+def test_an_engine_may_be_several_servers() -> None:
+    settings = load(
+        {
+            "DATABASE_URL": "postgresql://admin:pw@one:5432,two:5433/postgres?target_session_attrs=primary&sslmode=require",
+            "NATS_URL": "tls://ann:p%40ss@one:4222,two,tls://three:4333",
+        }
+    )
+    assert settings.database_url_of("orders").endswith("@one:5432,two:5433/orders?target_session_attrs=primary&sslmode=require")
+    servers, credentials = parse(settings.nats_url_of("orders"))
+    assert servers == ["tls://one:4222", "tls://two:4222", "tls://three:4333"]
+    assert credentials == {"user": "ann", "password": "p@ss"}
+    assert parse("tls://token@one") == (["tls://one:4222"], {"token": "token"})
+    assert server_of(settings.nats_url or "") == "one:4222,two,three:4333"
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("DATABASE_URL", "postgresql://a:b@db/x"),
+        ("DATABASE_URL", "postgresql://a:b@db/x?sslmode=prefer"),
+        ("DATABASE_URL", "postgresql://a:b@127.0.0.1:5432,db:5432/x"),
+        ("ADMITONE_ORDERS_DATABASE_URL", "postgresql://a:b@10.0.0.1/x"),
+        ("NATS_URL", "nats://bus"),
+        ("NATS_URL", "nats://127.0.0.1:4222,bus:4222"),
+        ("ADMITONE_WEB_NATS_URL", "nats://web:pw@bus"),
+    ],
+)
+def test_another_host_is_not_talked_to_without_tls(name: str, address: str) -> None:
+    with pytest.raises(WrongSettings, match=f"{name} names another host without TLS"):
+        load({name: address})
+    load({name: address, "ADMITONE_ALLOW_PLAIN_CONNECTIONS": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("DATABASE_URL", "postgresql://a:b@db/x?sslmode=verify-full"),
+        ("DATABASE_URL", "postgresql://a:b@127.0.0.1:5432/x"),
+        ("DATABASE_URL", "postgresql://a:b@localhost/x"),
+        ("DATABASE_URL", "postgresql:///x?host=/run/postgresql"),
+        ("NATS_URL", "nats://ann:pw@[::1]:4222"),
+        ("NATS_URL", "tls://bus"),
+    ],
+)
+def test_what_stays_on_the_machine_or_is_encrypted_is_fine(name: str, address: str) -> None:
+    load({name: address})
+
+
 def test_a_services_own_address_is_taken_before_the_common_one() -> None:
     settings = load(
-        {"DATABASE_URL": "postgresql://a:b@db/x", "ADMITONE_ORDERS_DATABASE_URL": "postgresql://o:p@own/orders", "NATS_URL": "nats://bus"}
+        {
+            "DATABASE_URL": "postgresql://a:b@localhost/x",
+            "ADMITONE_ORDERS_DATABASE_URL": "postgresql://o:p@127.0.0.1/orders",
+            "NATS_URL": "nats://localhost",
+        }
     )
-    assert settings.database_url_of("orders") == "postgresql://o:p@own/orders"
-    assert settings.nats_url_of("orders") == "nats://bus"
+    assert settings.database_url_of("orders") == "postgresql://o:p@127.0.0.1/orders"
+    assert settings.nats_url_of("orders") == "nats://localhost"
 
 
 def test_a_service_without_an_address_says_what_to_set() -> None:

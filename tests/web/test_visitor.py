@@ -1,5 +1,8 @@
 """Who is asking: a token is renewed before it ends, and nobody travels with another's session."""
 
+import contextlib
+from uuid import uuid4
+
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -68,6 +71,19 @@ async def test_a_token_that_is_not_ours_is_nobodys_and_goes_nowhere(nonsense: st
     auth = Auth()
     assert await who_is_asking(nonsense, VERIFIER, auth.client(), secure=False) == Visitor()
     assert auth.asked == []
+
+
+async def test_each_service_is_asked_at_its_own_address() -> None:
+    auth = Auth(new_token=token(900))
+    client = client_of(Settings(service_urls={"auth": "http://auth:8001"}, services_url="http://127.0.0.1:8000"), None)
+    client._transport = httpx.MockTransport(auth)
+    await Api(client).sign_in("ann@example.com", "correct horse")
+    with contextlib.suppress(Away):  # Its answer is no ticket.
+        await Api(client).ticket(uuid4())
+    assert [(request.url.host, request.url.port, request.headers["host"]) for request in auth.asked] == [
+        ("auth", 8001, "auth:8001"),
+        ("127.0.0.1", 8000, "127.0.0.1:8000"),
+    ]
 
 
 async def test_the_client_keeps_no_cookie_for_the_next_visitor() -> None:

@@ -53,13 +53,21 @@ def load_settings() -> Settings:
 
 def listen(settings: Settings) -> socket.socket:
     """The port is taken before anything else is started. Raises WrongSettings when somebody else has it."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return _listen(settings.host, settings.port, "ADMITONE_PORT")
+
+
+def listen_internally(settings: Settings) -> socket.socket | None:
+    """The port for what is nobody's business outside, where there is one. Raises WrongSettings when somebody else has it."""
+    return _listen(settings.host, settings.internal_port, "ADMITONE_INTERNAL_PORT") if settings.internal_port is not None else None
+
+
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise WrongSettings(
-            f"Port {settings.port} of {settings.host} can't be used ({os.strerror(error.errno or 0)}): "
-            "stop what listens there, or set ADMITONE_PORT."
+            f"Port {port} of {host} can't be used ({os.strerror(error.errno or 0)}): stop what listens there, or set {setting}."
         ) from error
 
 

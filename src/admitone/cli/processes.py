@@ -8,7 +8,7 @@ import click
 
 from admitone import config
 from admitone.auth.tokens import make_key, public_key
-from admitone.cli.common import listen, load_settings, run, say, sentences_for_errors
+from admitone.cli.common import listen, listen_internally, load_settings, run, say, sentences_for_errors
 from admitone.config import Settings, WrongSettings
 from admitone.kit.data.migrations import migrate_at
 from admitone.kit.observe.log import configure as configure_log
@@ -18,6 +18,7 @@ from admitone.runtime.gateway import gateway as running_gateway
 from admitone.runtime.process import running
 from admitone.runtime.provisioning import create_databases
 from admitone.runtime.server import serve as serve_app
+from admitone.runtime.server import serving_beside
 from admitone.services import SERVICES, named
 
 
@@ -27,17 +28,20 @@ def up() -> None:
     settings = load_settings()
     configure_log()
     with sentences_for_errors():
-        listening = listen(settings)
+        listening, internal = listen(settings), listen_internally(settings)
         with only_run_in(settings.data):
-            run(_up(settings, listening))
+            run(_up(settings, listening, internal))
 
 
-async def _up(settings: Settings, listening: socket.socket) -> None:
+async def _up(settings: Settings, listening: socket.socket, internal: socket.socket | None) -> None:
     async with with_engines(settings, say) as complete:
         assert complete.database_url is not None
         await create_databases(complete.database_url, config.DATABASES)
-        async with running(SERVICES, complete) as dispatcher:
-            await serve_app(dispatcher, listening, lambda: _welcome(complete))
+        async with (
+            running(SERVICES, complete) as dispatcher,
+            serving_beside(dispatcher.internal, internal),
+        ):
+            await serve_app(dispatcher, listening, lambda: _welcome(complete), settings.drain_seconds)
 
 
 @click.command()
@@ -48,14 +52,18 @@ def serve(names: tuple[str, ...]) -> None:
     configure_log()
     with sentences_for_errors():
         services = named(names)
-        listening = listen(settings)
-        run(_serve(services, settings, listening))
+        run(_serve(services, settings, listen(settings), listen_internally(settings)))
 
 
-async def _serve(services: list[Any], settings: Settings, listening: socket.socket) -> None:
-    async with running(services, settings) as dispatcher:
+async def _serve(services: list[Any], settings: Settings, listening: socket.socket, internal: socket.socket | None) -> None:
+    async with (
+        running(services, settings) as dispatcher,
+        serving_beside(dispatcher.internal, internal),
+    ):
         names = ", ".join(service.name for service in services)
-        await serve_app(dispatcher, listening, lambda: say(f"{names}: listening at http://{settings.host}:{settings.port}"))
+        await serve_app(
+            dispatcher, listening, lambda: say(f"{names}: listening at http://{settings.host}:{settings.port}"), settings.drain_seconds
+        )
 
 
 @click.command()
@@ -69,7 +77,9 @@ def gateway() -> None:
 
 async def _gateway(settings: Settings, listening: socket.socket) -> None:
     async with running_gateway(settings) as dispatcher:
-        await serve_app(dispatcher, listening, lambda: say(f"gateway: listening at http://{settings.host}:{settings.port}"))
+        await serve_app(
+            dispatcher, listening, lambda: say(f"gateway: listening at http://{settings.host}:{settings.port}"), settings.drain_seconds
+        )
 
 
 @click.command()

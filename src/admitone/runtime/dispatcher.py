@@ -3,14 +3,16 @@
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from admitone.apidocs.pages import Docs
+from admitone.config import LOOPBACK
 from admitone.kit.http.asgi import correlation_of, is_under, respond, with_correlation
+from admitone.kit.http.client_address import Network, address_of
 from admitone.kit.http.problem import NotFound
 from admitone.kit.observe.exposition import CONTENT_TYPE, Exposition
-from admitone.kit.observe.log import correlation_scope
+from admitone.kit.observe.log import client_address, correlation_scope
 from admitone.kit.observe.metrics import REQUESTS
 from admitone.kit.service import Service
 from admitone.services import SERVICES
@@ -29,7 +31,10 @@ def _requests(service: str, method: str, status: int) -> Any:
 class Dispatcher:
     """Routes each request to the service with its path's prefix. The prefix is not stripped, as with an ingress."""
 
-    def __init__(self) -> None:
+    def __init__(self, trusted_proxies: Sequence[Network] = LOOPBACK, internal_apart: bool = False) -> None:
+        """`internal_apart`: /metrics and the details of /readyz are answered by `internal` alone, at a port of its own."""
+        self.trusted_proxies = tuple(trusted_proxies)
+        self.internal_apart = internal_apart
         self.apps: list[tuple[str, str, Any]] = []
         self.checks: dict[str, Callable[[], Any]] = {}
         self.exposition = Exposition()
@@ -58,6 +63,7 @@ class Dispatcher:
                 message = with_correlation(message, request)
             return send(message)
 
+        client_address.set(address_of(scope, self.trusted_proxies))
         try:
             with correlation_scope(request):
                 await app(scope, receive, timed_send)
@@ -69,9 +75,9 @@ class Dispatcher:
             case "/healthz":
                 return "process", self._healthz
             case "/readyz":
-                return "process", self._readyz
+                return "process", self._is_ready if self.internal_apart else self._readyz
             case "/metrics":
-                return "process", self._metrics
+                return "process", self._nothing_here if self.internal_apart else self._metrics
         if page := DOCS.at(path):
             return "process", page
         if len(path) > MAX_PATH_LENGTH:
@@ -83,6 +89,17 @@ class Dispatcher:
 
     async def _healthz(self, _scope: Any, _receive: Any, send: Any) -> None:
         await respond(send, 200, {"healthy": True})
+
+    async def internal(self, scope: Any, receive: Any, send: Any) -> None:
+        """What is nobody's business outside: an app for a port of its own."""
+        if scope["type"] == "http":
+            own = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+            await own.get(scope["path"], self._nothing_here)(scope, receive, send)
+
+    async def _is_ready(self, _scope: Any, _receive: Any, send: Any) -> None:
+        found = await asyncio.gather(*(check() for check in self.checks.values()))
+        ready = all(service["ready"] for service in found)
+        await respond(send, 200 if ready else 503, {"ready": ready})
 
     async def _readyz(self, _scope: Any, _receive: Any, send: Any) -> None:
         found = dict(zip(self.checks, await asyncio.gather(*(check() for check in self.checks.values())), strict=True))

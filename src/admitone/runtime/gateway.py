@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -12,12 +12,14 @@ import httpx
 from admitone.config import Settings, WrongSettings
 from admitone.kit.http.app import MAX_BODY_BYTES
 from admitone.kit.http.asgi import CORRELATION_HEADER, correlation_of, is_under, respond, with_correlation
+from admitone.kit.http.client_address import FORWARDED_FOR, Network, address_of
 from admitone.kit.http.problem import BodyTooLarge, NotFound, Problem, TryAgain
 from admitone.runtime.dispatcher import DOCS
 from admitone.services import SERVICES
 
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"host"}
-
+SET_ANEW = HOP_BY_HOP | {CORRELATION_HEADER, FORWARDED_FOR}
+"""What the client says of these is not handed on."""
 NOT_HANDED_BACK = HOP_BY_HOP | {b"date"}
 """Our own server sets a Date header, too; two of them would be invalid."""
 
@@ -25,7 +27,8 @@ NOT_HANDED_BACK = HOP_BY_HOP | {b"date"}
 class Gateway:
     """Forwards each request to the service with its path's prefix, and streams the answer back."""
 
-    def __init__(self, urls: Mapping[str, str], client: httpx.AsyncClient) -> None:
+    def __init__(self, urls: Mapping[str, str], client: httpx.AsyncClient, trusted_proxies: Sequence[Network]) -> None:
+        self.trusted_proxies = trusted_proxies
         self.urls = urls
         self.client = client
         self.prefixes = sorted(((s.prefix, s.name) for s in SERVICES if s.routes and s.name in urls), key=lambda entry: -len(entry[0]))
@@ -38,8 +41,9 @@ class Gateway:
         async def send(message: Any) -> None:
             await plain_send(with_correlation(message, request) if message["type"] == "http.response.start" else message)
 
-        headers = [header for header in scope["headers"] if header[0].lower() not in HOP_BY_HOP | {CORRELATION_HEADER}]
-        scope = {**scope, "headers": [*headers, (CORRELATION_HEADER, str(request).encode())]}
+        client = address_of(scope, self.trusted_proxies).partition("/")[0].encode()
+        headers = [header for header in scope["headers"] if header[0].lower() not in SET_ANEW]
+        scope = {**scope, "headers": [*headers, (CORRELATION_HEADER, str(request).encode()), (FORWARDED_FOR, client)]}
         path = scope["path"]
         if path == "/healthz":
             await respond(send, 200, {"healthy": True})
@@ -108,14 +112,14 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """A gateway to the services' addresses. Raises WrongSettings when they are not set."""
     if not settings.service_urls:
         raise WrongSettings("the gateway needs to know where the services are: set ADMITONE_AUTH_URL, ADMITONE_TICKETS_URL and so on.")
-    # An idle connection is given up before the service does so (after 5 s), so that no request meets a closed door.
+    # An idle connection is given up before the service does so (after 75 s), so that no request meets a closed door.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
     nobodys_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # Or one visitor's session would be sent on with another's.
     as_it_is = {"Accept-Encoding": "identity"}  # Unless the visitor says more: what they can't unpack is not asked for.
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(30, connect=2, read=None), limits=limits, cookies=nobodys_cookies, headers=as_it_is, trust_env=False
     ) as client:
-        yield Gateway(settings.service_urls, client)
+        yield Gateway(settings.service_urls, client, settings.trusted_proxies)
 
 
 async def _send_response(answer: httpx.Response, send: Any) -> None:

@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
+import asyncpg
+
 from admitone.config import Settings, WrongSettings
+from admitone.kit.data.connection import single_connection
 from admitone.kit.data.db import Database, connected
-from admitone.kit.data.migrations import migrate_at
+from admitone.kit.data.migrations import migrate_at, status
 from admitone.kit.delivery.bus import Bus
 from admitone.kit.delivery.consumer import Consumer
 from admitone.kit.delivery.relay import Relay
@@ -16,14 +21,19 @@ from admitone.kit.http.app import litestar_app
 from admitone.kit.http.direct import DirectRoutes
 from admitone.kit.http.session import Verifier
 from admitone.kit.observe.gauges import service_gauges
+from admitone.kit.observe.log import log
 from admitone.kit.service import Service, wanted
 from admitone.runtime.dispatcher import Dispatcher
+
+DATABASE_WITHIN_SECONDS = 60.0
+"""So long a start waits for a database that is not there yet: in a cluster, all begins at once."""
+END_WITHIN_SECONDS = 10.0
 
 
 @contextlib.asynccontextmanager
 async def running(services: Sequence[Service], settings: Settings) -> AsyncIterator[Dispatcher]:
     """Migrate, connect and run these services. When a background task of theirs fails, the block ends with its error."""
-    dispatcher = Dispatcher()
+    dispatcher = Dispatcher(settings.trusted_proxies, internal_apart=settings.internal_port is not None)
     if not settings.public_keys:
         raise WrongSettings("there are no keys to check sessions with: set ADMITONE_PUBLIC_KEYS (`admitone keygen` prints one).")
     if {"payments", "web"} <= {service.name for service in services}:
@@ -40,11 +50,15 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
             db: Database | None = None
             if service.has_database:
                 url = settings.database_url_of(service.name)
-                await migrate_at(url, service.name)
+                await until_reachable(url, service.name)
+                if settings.migrates:
+                    await migrate_at(url, service.name)
+                else:
+                    await check_migrated(url, service.name)
                 db = await stack.enter_async_context(connected(service.name, url))
             provided = {name: await _entered(stack, make(settings, db)) for name, make in service.provides.items()}
             if db is not None:
-                bus = Bus(service.name, settings.nats_url_of(service.name))
+                bus = Bus(service.name, settings.nats_url_of(service.name), settings.stream_replicas)
                 tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
                 dispatcher.checks[service.name] = _check_of(db, bus)
                 gauges = partial(service_gauges, service.name, url, service.gauges, bus, service.handlers is not None)
@@ -58,8 +72,55 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
         try:
             yield dispatcher
         finally:
-            for task in tasks:
-                task.cancel()
+            await end(tasks)
+
+
+async def until_reachable(url: str, service: str) -> None:
+    """Wait for a server that does not answer yet, up to a minute. Raises what asyncpg raises: then, or for anything but its absence."""
+    deadline, told = time.monotonic() + DATABASE_WITHIN_SECONDS, False
+    while True:
+        try:
+            await (await asyncpg.connect(url, timeout=5)).close()
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                log.warning(
+                    "database_awaited",
+                    message=f"{service} waits for its database, up to {DATABASE_WITHIN_SECONDS:g} s",
+                    service=service,
+                    error=repr(error),
+                )
+                told = True
+            await asyncio.sleep(0.5)
+        else:
+            return
+
+
+async def check_migrated(url: str, service: str) -> None:
+    """Raises WrongSettings unless the database has all migrations of this code. What a newer version has added does no harm."""
+    async with single_connection(url, f"{service} check", 5) as connection:
+        found = await status(connection, service)
+    if found.missing or found.edited:
+        raise WrongSettings(
+            f"The database of {service} lacks {', '.join(found.missing + found.edited)}: run `admitone migrate {service}` of this version "
+            "first, or set ADMITONE_MIGRATE=1."
+        )
+
+
+async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel these tasks, again and again until all have ended.
+
+    asyncio.wait_for of Python 3.11, by which nats-py waits everywhere, forgets a cancellation that comes together with the answer.
+    """
+    deadline = time.monotonic() + END_WITHIN_SECONDS
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=0.5)
+        if time.monotonic() > deadline:
+            log.error("stop_forced", message=f"background tasks have not ended within {END_WITHIN_SECONDS:g} s; the process ends now")
+            os._exit(1)
 
 
 async def _entered(stack: contextlib.AsyncExitStack, made: Any) -> Any:

@@ -1,5 +1,6 @@
 """Makes the databases and roles of services on a PostgreSQL server."""
 
+import contextlib
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -25,5 +26,8 @@ async def create_databases(administrator_url: str, services: Sequence[str]) -> N
             if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", service):
                 await connection.execute(f"CREATE DATABASE {service} OWNER {service} ENCODING 'UTF8' TEMPLATE template0")
             await connection.execute(f"REVOKE ALL ON DATABASE {service} FROM PUBLIC")
+        for database in ("postgres", "template1"):
+            with contextlib.suppress(asyncpg.InsufficientPrivilegeError, asyncpg.InvalidCatalogNameError):  # Where it is somebody else's.
+                await connection.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
     finally:
         await connection.close()

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import uvicorn
@@ -13,7 +13,6 @@ import uvicorn
 from admitone.kit.observe.log import log
 from admitone.kit.observe.metrics import STREAMS
 
-STOP_WITHIN_SECONDS = 2
 KEEP_ALIVE_SECONDS = 75
 """Longer than a proxy keeps a connection to us (nginx: 60 s): otherwise it might send a request just when we close."""
 GARBAGE_AFTER_OBJECTS = 20_000
@@ -80,8 +79,23 @@ def _this_task() -> "asyncio.Task[Any]":
     return task
 
 
-async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Answer requests until SIGINT or SIGTERM, or until cancelled; then finish what is under way, but no longer than two seconds."""
+@contextlib.asynccontextmanager
+async def serving_beside(app: Any, listening: socket.socket | None) -> AsyncIterator[None]:
+    """Serve this app, too, for as long as the block runs; nothing where there is no socket for it."""
+    if listening is None:
+        yield
+        return
+    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
+
+
+async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None], drain_seconds: int = 2) -> None:
+    """Answer requests until SIGINT or SIGTERM, or until cancelled; then finish what is under way, but no longer than `drain_seconds`."""
     streams = _WithStreams(app)
     server = _Server(
         uvicorn.Config(
@@ -92,7 +106,7 @@ async def serve(app: Any, listening: socket.socket, on_ready: Callable[[], None]
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=STOP_WITHIN_SECONDS,
+            timeout_graceful_shutdown=drain_seconds,
         )
     )
 

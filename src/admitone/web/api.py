@@ -12,10 +12,12 @@ import msgspec
 
 from admitone.config import Settings
 from admitone.kit.data.db import Database
-from admitone.kit.observe.log import correlation, log
+from admitone.kit.observe.log import client_address, correlation, log
 from admitone.web.answers import Attempt, HistoryLine, Item, Order, Page, Proof, Ticket
 
 PAGE_SIZE = 24
+SERVICE_OF = {"users": "auth", "tickets": "tickets", "orders": "orders", "payments": "payments"}
+"""Whose the paths below /api/ are."""
 ANSWER_WITHIN_SECONDS = 12
 """Longer than the five seconds that payments waits for an outcome."""
 NOTHING_BEGUN = ("processor-away",)
@@ -55,11 +57,19 @@ class _Problem(msgspec.Struct, rename="camel"):
 
 def client_of(settings: Settings, _db: Database | None) -> httpx.AsyncClient:
     """One client for all visitors. It keeps no cookies, or one visitor's session would travel with another's request."""
+    urls = {prefix: httpx.URL(settings.url_of(service)) for prefix, service in SERVICE_OF.items()}
+
+    async def to_its_service(request: httpx.Request) -> None:
+        url = urls[request.url.path.split("/")[2]]
+        request.url = request.url.copy_with(scheme=url.scheme, host=url.host, port=url.port)
+        request.headers["Host"] = url.netloc.decode()
+
     return httpx.AsyncClient(
+        event_hooks={"request": [to_its_service]},
         base_url=settings.services_url,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx.Timeout(ANSWER_WITHIN_SECONDS, connect=2),
-        # An idle connection is given up before the server does so (after 5 s), so that no request meets a closed door.
+        # An idle connection is given up before the server does so (after 75 s), so that no request meets a closed door.
         limits=httpx.Limits(max_connections=200, max_keepalive_connections=40, keepalive_expiry=2),
         trust_env=False,
     )
@@ -157,6 +167,8 @@ class Api:
         key: str | None = None,
     ) -> httpx.Response:
         headers = {"X-Correlation-Id": str(correlation()), "Accept": "application/json"}
+        if client := client_address.get():
+            headers["X-Forwarded-For"] = client.partition("/")[0]
         if self._cookie:
             headers["Cookie"] = self._cookie
         if key is not None:

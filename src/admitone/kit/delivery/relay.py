@@ -23,6 +23,8 @@ from admitone.kit.observe.log import log
 from admitone.kit.observe.metrics import PUBLISHED
 
 LOCK = 0x52454C4159  # "RELAY"
+CHANNEL = "outbox"
+"""On which the process that publishes is told by the others of what they have committed."""
 BATCH = 100
 REPAIR_BATCH = 5000
 POLL_SECONDS = 1.0
@@ -99,8 +101,15 @@ class Relay:
         )
         try:
             await prepare_connection(connection)
+            emitted = self.db.emitted.next()
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                await asyncio.sleep(POLL_SECONDS)
+                # Another process publishes. It is told as soon as this one has something for it: after the commit, once for all that
+                # was committed meanwhile, and on this connection. In the transaction itself, a NOTIFY would make commits wait in line.
+                await wait_for_signal(emitted, POLL_SECONDS)
+                if emitted.is_set():
+                    emitted = self.db.emitted.next()
+                    await connection.execute(f"NOTIFY {CHANNEL}")
+            await connection.add_listener(CHANNEL, lambda *_: self.db.emitted.fire())
             self._repaired_epoch = -1
             yield connection
         finally:

@@ -18,6 +18,10 @@ correlation_id: ContextVar[UUID | None] = ContextVar("correlation_id", default=N
 causation_id: ContextVar[UUID | None] = ContextVar("causation_id", default=None)
 
 
+client_address: ContextVar[str | None] = ContextVar("client_address", default=None)
+"""Of the client whose request is answered now."""
+
+
 def correlation() -> UUID:
     """The id of the request that caused this work; a new one where no request did."""
     return correlation_id.get() or uuid4()
@@ -74,6 +78,8 @@ def _add_correlation(_logger: Any, _method: str, line: structlog.typing.EventDic
     """Whole, so that it can be searched for."""
     if (current := line.get("correlation", correlation_id.get())) is not None:
         line["correlation"] = str(current)
+    if (client := client_address.get()) is not None:
+        line["client"] = client
     return line
 
 

@@ -30,5 +30,5 @@ async def card_processor(settings: Settings, _db: Database | None) -> AsyncItera
     await migrate_at(url, TEST_PROCESSOR, MIGRATIONS)
     async with connected(TEST_PROCESSOR, url) as books:
         test_processor = await TestProcessor.open(books)
-        async with sending_webhooks(test_processor, f"{settings.services_url}/api/payments/webhook"):
+        async with sending_webhooks(test_processor, f"{settings.url_of('payments')}/api/payments/webhook"):
             yield test_processor
