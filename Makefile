@@ -1,7 +1,8 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   lint, types and tests; CI (.ci/run) runs make browser and make prove as well
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
-# make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up` (a minute)
+# make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up`; the last version beside this one; three NATS servers, a standby (three minutes)
+# make check-deploy  build deploy/Dockerfile and run the image hardened (needs root and Debian; three minutes the first time, half a minute later)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
 # make fuzz  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
 # make prove  all that shows that no ticket is sold twice: simulate, planted bugs, faults, races, fuzz, chaos (a quarter of an hour)
@@ -18,7 +19,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test types units browser faults races fuzz screenshots stripe docs figures bench money-soak lock clean simulate plant chaos prove
+.PHONY: run test types units browser faults check-deploy races fuzz screenshots stripe docs figures bench money-soak lock clean simulate plant chaos prove
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -40,6 +41,10 @@ browser: .venv/browser
 
 faults: .venv/test
 	$(BIN)/pytest tests/prove/faults
+
+check-deploy: .venv/test
+	scripts/image.sh
+	$(BIN)/pytest -n0 tests/prove/deploy
 
 races: .venv/test
 	$(BIN)/pytest -n0 tests/prove/races
@@ -125,6 +130,8 @@ lock:
 		--group browser --constraint requirements-dev.txt --output-file requirements-browser.txt
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group fuzz --constraint requirements-dev.txt --output-file requirements-fuzz.txt
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group conventional --constraint requirements-dev.txt --output-file bench/conventional/requirements.txt
 
