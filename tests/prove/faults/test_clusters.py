@@ -1,0 +1,66 @@
+"""Engines that are several servers: one of them dies, and sales go on."""
+
+from pathlib import Path
+
+from support.house import House, Json, Person, eventually
+from support.nats_cluster import nats_cluster
+from support.standby import standby_of
+
+from admitone.config import SERVICES_WITH_A_DATABASE
+
+
+async def sells(ann: Person, bob: Person) -> None:
+    ticket = await ann.lists("Front row", 30)
+
+    async def ordered() -> Json:
+        """Orders hears of a ticket by the bus: while that elects a leader, it does not know the ticket yet."""
+        answer = await bob.tries_to_buy(ticket)
+        assert answer.status_code in (201, 404), answer.text
+        return answer.json() if answer.status_code == 201 else {}
+
+    order = await eventually(ordered, seconds=40)
+    await bob.sees_order(order, "awaiting:payment", seconds=40)
+    paid = await bob.pays(order)
+    assert paid.status_code in (201, 202), paid.text
+    await bob.sees_order(order, "complete", seconds=40)
+    await ann.sees_ticket(ticket, "sold", seconds=40)
+
+
+async def test_sales_go_on_while_one_nats_server_of_three_is_killed_after_the_other(own_house: House, tmp_path: Path) -> None:
+    async with nats_cluster(tmp_path) as cluster:
+        own_house.settings |= cluster.settings
+        await own_house.start()
+        ann, bob = await own_house.people("ann", "bob")
+        await sells(ann, bob)
+        stream = await cluster.stream()
+        assert stream is not None
+        assert stream.config.num_replicas == 3
+        for _ in range(2):
+            leader = await cluster.leader()
+            cluster.kill(leader)
+            await sells(ann, bob)
+            cluster.start(leader)
+            await cluster.leader()
+        await own_house.at_rest(seconds=60)
+        checked = own_house.admitone("verify", "--wait")
+        assert checked.returncode == 0, checked.stdout
+    for service in SERVICES_WITH_A_DATABASE:
+        assert await own_house.rows(service, "SELECT event, error FROM parked") == []
+    assert "ermissions" not in own_house.log(), own_house.log()
+
+
+async def test_sales_go_on_when_a_standby_takes_the_place_of_a_killed_postgresql(own_house: House) -> None:
+    async with standby_of(own_house.engines) as standby:
+        own_house.settings["DATABASE_URL"] = standby.both
+        await own_house.start()
+        ann, bob = await own_house.people("ann", "bob")
+        await sells(ann, bob)
+        await standby.takes_over()
+
+        async def answers() -> bool:
+            return (await ann.ask("POST", "/api/tickets", {"title": "Asked too early", "price": 30})).status_code == 201
+
+        await eventually(answers, seconds=30)
+        await sells(ann, bob)
+        checked = own_house.admitone("verify", "--wait")
+        assert checked.returncode == 0, checked.stdout
