@@ -6,12 +6,11 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from admitone.kit.delivery.connection import parse as parse_nats_urls
+from admitone import config_values as values
 from admitone.kit.http.client_address import Network, networks
 
 Value = TypeVar("Value")
@@ -22,12 +21,6 @@ SERVICES_WITH_A_DATABASE = ("auth", "tickets", "orders", "expiration", "payments
 TEST_PROCESSOR = "testgateway"
 """The card processor of test mode keeps its books in a database of its own, as one out in the world would."""
 DATABASES = (*SERVICES_WITH_A_DATABASE, TEST_PROCESSOR)
-
-NOT_OF_TWO_DECIMALS = frozenset({
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",  # no decimals
-    "BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND",  # three decimals
-})  # fmt: skip
-"""Currencies whose smallest unit is no hundredth: an amount in cents would be charged a hundred or ten times wrong."""
 
 
 class WrongSettings(Exception):
@@ -138,150 +131,43 @@ def load(environ: Mapping[str, str]) -> Settings:
         return {service: url for service, url in given.items() if url}
 
     host = read("ADMITONE_HOST", "127.0.0.1", str)
-    port = read("ADMITONE_PORT", 8000, _whole(1, 65535))
+    port = read("ADMITONE_PORT", 8000, values.whole(1, 65535))
     settings = Settings(
         host=host,
         port=port,
-        public_url=read("ADMITONE_PUBLIC_URL", f"http://localhost:{port}", _public_url),
+        public_url=read("ADMITONE_PUBLIC_URL", f"http://localhost:{port}", values.public_url),
         data=read("ADMITONE_DATA", Path(".data"), Path),
-        database_url=read("DATABASE_URL", None, _database_url),
-        nats_url=read("NATS_URL", None, _nats_urls),
-        stream_replicas=read("ADMITONE_STREAM_REPLICAS", 1, _whole(1, 5)),
-        own_database_urls=urls("DATABASE_URL", DATABASES, _database_url),
-        own_nats_urls=urls("NATS_URL", (*SERVICES_WITH_A_DATABASE, "web"), _nats_urls),
-        service_urls=urls("URL", (*SERVICES_WITH_A_DATABASE, "web"), _url("http", "https")),
+        database_url=read("DATABASE_URL", None, values.database_url),
+        nats_url=read("NATS_URL", None, values.nats_urls),
+        stream_replicas=read("ADMITONE_STREAM_REPLICAS", 1, values.whole(1, 5)),
+        own_database_urls=urls("DATABASE_URL", DATABASES, values.database_url),
+        own_nats_urls=urls("NATS_URL", (*SERVICES_WITH_A_DATABASE, "web"), values.nats_urls),
+        service_urls=urls("URL", (*SERVICES_WITH_A_DATABASE, "web"), values.address("http", "https")),
         services_url=read(
-            "ADMITONE_SERVICES_URL", f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}", _url("http", "https")
+            "ADMITONE_SERVICES_URL", f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}", values.address("http", "https")
         ),
-        trusted_proxies=read("ADMITONE_TRUSTED_PROXIES", LOOPBACK, _networks),
-        internal_port=read("ADMITONE_INTERNAL_PORT", None, _whole(1, 65535)),
-        signing_key_file=read("ADMITONE_SIGNING_KEY_FILE", None, _file),
-        public_keys=read("ADMITONE_PUBLIC_KEYS", (), _public_keys),
-        migrates=read("ADMITONE_MIGRATE", True, _yes_or_no),
-        drain_seconds=read("ADMITONE_DRAIN_SECONDS", 2, _whole(0, 300)),
-        order_window_seconds=read("ADMITONE_ORDER_WINDOW_SECONDS", 900, _whole(1, 86_400)),
-        settle_seconds=read("ADMITONE_SETTLE_SECONDS", 30, _whole(1, 3_600)),
-        max_open_orders=read("ADMITONE_MAX_OPEN_ORDERS", 8, _whole(1, 1_000)),
-        currency=read("ADMITONE_CURRENCY", "USD", _currency),
-        fee_basis_points=read("ADMITONE_FEE_PERCENT", 0, _percent),
-        stripe_secret_key=read("STRIPE_SECRET_KEY", None, _stripe_key("sk", "rk")),
-        stripe_publishable_key=read("STRIPE_PUBLISHABLE_KEY", None, _stripe_key("pk")),
-        stripe_webhook_secret=read("STRIPE_WEBHOOK_SECRET", None, _stripe_webhook_secret),
-        stripe_api_base=read("STRIPE_API_BASE", None, _url("http", "https")),
+        trusted_proxies=read("ADMITONE_TRUSTED_PROXIES", LOOPBACK, values.proxies),
+        internal_port=read("ADMITONE_INTERNAL_PORT", None, values.whole(1, 65535)),
+        signing_key_file=read("ADMITONE_SIGNING_KEY_FILE", None, values.existing_file),
+        public_keys=read("ADMITONE_PUBLIC_KEYS", (), values.public_keys),
+        migrates=read("ADMITONE_MIGRATE", True, values.yes_or_no),
+        drain_seconds=read("ADMITONE_DRAIN_SECONDS", 2, values.whole(0, 300)),
+        order_window_seconds=read("ADMITONE_ORDER_WINDOW_SECONDS", 900, values.whole(1, 86_400)),
+        settle_seconds=read("ADMITONE_SETTLE_SECONDS", 30, values.whole(1, 3_600)),
+        max_open_orders=read("ADMITONE_MAX_OPEN_ORDERS", 8, values.whole(1, 1_000)),
+        currency=read("ADMITONE_CURRENCY", "USD", values.currency),
+        fee_basis_points=read("ADMITONE_FEE_PERCENT", 0, values.percent),
+        stripe_secret_key=read("STRIPE_SECRET_KEY", None, values.stripe_key("sk", "rk")),
+        stripe_publishable_key=read("STRIPE_PUBLISHABLE_KEY", None, values.stripe_key("pk")),
+        stripe_webhook_secret=read("STRIPE_WEBHOOK_SECRET", None, values.stripe_webhook_secret),
+        stripe_api_base=read("STRIPE_API_BASE", None, values.address("http", "https")),
     )
     wrong += _conflicts(settings) if not wrong else []
-    if not read("ADMITONE_ALLOW_PLAIN_CONNECTIONS", False, _yes_or_no):
+    if not read("ADMITONE_ALLOW_PLAIN_CONNECTIONS", False, values.yes_or_no):
         wrong += _plain_connections(environ)
     if wrong:
         raise WrongSettings(" ".join(wrong))
     return settings
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
-            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {text[:40]!r}")
-        return int(text)
-
-    return parse
-
-
-def _yes_or_no(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError(f"must be 1 or 0, not {text[:40]!r}")
-    return text == "1"
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        try:
-            url = urlsplit(text)
-            usable = url.scheme in schemes and (bool(url.hostname) or url.query.startswith("host=")) and (url.port or 1) > 0
-        except ValueError:
-            usable = False
-        if not usable:  # The value may hold a password: it is not repeated.
-            raise ValueError(f"must be an address that begins with {schemes[0]}://")
-        return text.rstrip("/")
-
-    return parse
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    try:
-        return networks(text)
-    except ValueError:
-        raise ValueError(
-            f"must be addresses or networks with commas in between, such as 10.0.0.0/8 or 192.0.2.1, not {text[:40]!r}"
-        ) from None
-
-
-def _nats_urls(text: str) -> str:
-    """One address or several, with commas in between."""
-    try:
-        parse_nats_urls(text)
-    except ValueError:  # The value may hold a password: it is not repeated.
-        raise ValueError("must be an address that begins with nats:// or tls://, or several with commas in between") from None
-    return text.rstrip("/")
-
-
-def _database_url(text: str) -> str:
-    """An address of PostgreSQL. It may name several servers: postgresql://user:password@one:5432,two:5432/name."""
-    parts = urlsplit(text)
-    before, at, hosts = parts.netloc.rpartition("@")
-    for host in hosts.split(","):
-        _url("postgresql", "postgres")(urlunsplit((parts.scheme, f"{before}{at}{host}", parts.path, parts.query, "")))
-    return text.rstrip("/")
-
-
-def _public_url(text: str) -> str:
-    url = urlsplit(_url("http", "https")(text))
-    if url.path or url.query or url.fragment or "@" in url.netloc:
-        raise ValueError("must be an address without a user or a path, such as https://tickets.example")
-    if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1"):
-        raise ValueError("must begin with https:// for any host but localhost: cookies travel with it")
-    default_port = {"http": ":80", "https": ":443"}[url.scheme]
-    return f"{url.scheme}://{url.netloc.lower().removesuffix(default_port)}"  # As a browser's Origin has it.
-
-
-def _file(text: str) -> Path:
-    try:
-        found = Path(text).is_file()
-    except OSError:
-        found = False
-    if not found:  # The value may be the key itself: it is not repeated.
-        raise ValueError("must be the name of a file that is there")
-    return Path(text)
-
-
-def _currency(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]{3}", text):
-        raise ValueError(f"must be a currency's three letters, such as USD, not {text[:40]!r}")
-    if text in NOT_OF_TWO_DECIMALS:
-        raise ValueError(f"must be a currency with cents; {text} has none, or more than two decimals")
-    return text
-
-
-def _percent(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?", text) or Decimal(text) > 100:
-        raise ValueError(f"must be a percentage from 0 to 100 with at most two decimals, such as 2.5, not {text[:40]!r}")
-    return int(Decimal(text) * 100)
-
-
-def _stripe_key(*kinds: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not re.fullmatch(
-            rf"({'|'.join(kinds)})_(test|live)_[A-Za-z0-9]{{8,250}}", text
-        ):  # It may be another secret: it is not repeated.
-            raise ValueError(f"must be a key that begins with {' or '.join(f'{kind}_test_ or {kind}_live_' for kind in kinds)}")
-        return text
-
-    return parse
-
-
-def _stripe_webhook_secret(text: str) -> str:
-    if not re.fullmatch(r"whsec_[A-Za-z0-9+/=_-]{8,250}", text):
-        raise ValueError("must be the signing secret of the webhook endpoint; it begins with whsec_")
-    return text
 
 
 def _conflicts(settings: Settings) -> list[str]:
@@ -306,28 +192,10 @@ def _plain_connections(environ: Mapping[str, str]) -> list[str]:
         if name not in ("DATABASE_URL", "NATS_URL") and not re.fullmatch(r"ADMITONE_[A-Z]+_(DATABASE|NATS)_URL", name):
             continue
         plain = "tls://" not in text if name.endswith("NATS_URL") else not re.search(r"[?&]sslmode=(require|verify-ca|verify-full)\b", text)
-        if plain and any(host not in SAME_MACHINE for host in _hosts(text)):
+        if plain and any(host not in SAME_MACHINE for host in values.hosts_of(text)):
             how = "begin with tls://" if name.endswith("NATS_URL") else "end with ?sslmode=verify-full"
             wrong.append(
                 f"{name} names another host without TLS: let it {how}, or set ADMITONE_ALLOW_PLAIN_CONNECTIONS=1 "
                 "in a network that you trust."
             )
     return wrong
-
-
-def _hosts(text: str) -> list[str]:
-    """The hosts of an address with one server or several; none for a socket."""
-    addresses = [part.rpartition("://")[2].rpartition("@")[2] for part in text.partition("?")[0].split(",")]
-    hosts = [re.split(r"[/?]", address)[0] for address in addresses]
-    return [re.sub(r":[0-9]+$", "", host).strip("[]") for host in hosts if host]
-
-
-def _public_keys(text: str) -> tuple[str, ...]:
-    keys = tuple(part.strip() for part in text.split(",") if part.strip())
-    for key in keys:
-        try:
-            if len(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))) != 32:
-                raise ValueError
-        except ValueError:
-            raise ValueError("must be Ed25519 public keys in base64url, with commas in between (`admitone keygen` prints one)") from None
-    return keys

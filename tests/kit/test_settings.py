@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from admitone.config import NOT_OF_TWO_DECIMALS, Settings, WrongSettings, load, own_database_url
+from admitone.config import Settings, WrongSettings, load, own_database_url
+from admitone.config_values import NOT_OF_TWO_DECIMALS
 from admitone.kit.delivery.connection import parse
 from admitone.ops.reach import server_of
 from admitone.runtime.process import running
