@@ -18,6 +18,7 @@ from admitone.config import Settings
 from admitone.events import TicketCreated, TicketEvent, TicketUpdated
 from admitone.kit.data.db import Tx
 from admitone.kit.delivery.bus import STREAM
+from admitone.kit.delivery.consumer import ACK_WAIT_SECONDS
 from admitone.kit.observe.log import correlation_id
 from admitone.kit.service import Delivered, Handlers, TooEarly
 from admitone.orders import commands
@@ -82,6 +83,24 @@ async def test_a_backlog_is_consumed_in_order(here: Exchange) -> None:
     async with here.at_work(here.consumer(listener.handlers)):
         await done(here, handled=150)
     assert listener.heard == titles
+
+
+async def test_what_a_stopped_consumer_had_not_handled_is_delivered_to_another_at_once(here: Exchange) -> None:
+    """And not only when the stream has waited for an acknowledgement in vain."""
+    begun, listener = asyncio.Event(), Listener()
+    slow = Handlers("orders")
+
+    async def never_ends(_event: TicketEvent, _tx: Tx) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    slow.by_event = {TicketCreated: never_ends, TicketUpdated: never_ends}
+    for number in range(150):  # More than it pulls at once.
+        await here.sends(ticket(f"ticket {number}"))
+    async with here.at_work(here.consumer(slow)):
+        await begun.wait()
+    async with asyncio.timeout(ACK_WAIT_SECONDS - 1), here.at_work(here.consumer(listener.handlers)):
+        await done(here, handled=150)
 
 
 async def test_the_same_event_under_two_message_ids_has_one_effect(here: Exchange) -> None:

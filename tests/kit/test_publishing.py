@@ -121,6 +121,7 @@ async def test_a_relay_waits_while_another_is_at_work(here: Exchange) -> None:
 async def test_what_a_replica_has_committed_is_published_at_once(here: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
     """The relay of another process publishes it. Nobody looks by himself, so somebody must have been told."""
     monkeypatch.setattr("admitone.kit.delivery.relay.POLL_SECONDS", 3600.0)
+    monkeypatch.setattr("admitone.kit.delivery.relay.LOCK_POLL_SECONDS", 3600.0)
     async with connected("orders", here.own.url) as replica, Bus("orders", here.bus.url).connected() as bus:
         async with here.at_work(here.relay()):
             await here.emits(order_created())

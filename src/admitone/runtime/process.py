@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,11 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
             )
     verifier = Verifier(settings.public_keys)
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as loops:
-        tasks = []
+        workers, connections = list[asyncio.Task[None]](), list[asyncio.Task[None]]()
+
+        def begin(work: Coroutine[Any, Any, None]) -> None:
+            workers.append(loops.create_task(work))
+
         for service in services:
             db: Database | None = None
             if service.has_database:
@@ -59,20 +63,21 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
             provided = {name: await _entered(stack, make(settings, db)) for name, make in service.provides.items()}
             if db is not None:
                 bus = Bus(service.name, settings.nats_url_of(service.name), settings.stream_replicas)
-                tasks.append(loops.create_task(_exchange_events(service, db, bus, url)))
+                connections.append(loops.create_task(_exchange_events(service, db, bus, url, begin)))
                 dispatcher.checks[service.name] = _check_of(db, bus)
                 gauges = partial(service_gauges, service.name, url, service.gauges, bus, service.handlers is not None)
                 dispatcher.exposition.add(service.name, service.gauges, gauges)
             else:
                 dispatcher.checks[service.name] = _answers
-            tasks += [loops.create_task(job(db, settings, **wanted(job, provided))) for job in service.jobs]
+            for job in service.jobs:
+                begin(job(db, settings, **wanted(job, provided)))
             for_routes = {"settings": settings, "db": db, **provided}
             app = litestar_app(service, for_routes, verifier, secure=settings.secure, origins=settings.origins)
             dispatcher.add(service, DirectRoutes(app))
         try:
             yield dispatcher
         finally:
-            await end(tasks)
+            await end(workers, connections)
 
 
 async def until_reachable(url: str, service: str) -> None:
@@ -108,13 +113,13 @@ async def check_migrated(url: str, service: str) -> None:
         )
 
 
-async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Cancel these tasks, again and again until all have ended.
+async def end(workers: Sequence["asyncio.Task[None]"], connections: Sequence["asyncio.Task[None]"] = ()) -> None:
+    """Cancel the workers, again and again until all have ended, and then what they were connected by.
 
     asyncio.wait_for of Python 3.11, by which nats-py waits everywhere, forgets a cancellation that comes together with the answer.
     """
     deadline = time.monotonic() + END_WITHIN_SECONDS
-    while waiting := [task for task in tasks if not task.done()]:
+    while waiting := [task for task in workers if not task.done()] or [task for task in connections if not task.done()]:
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting, timeout=0.5)
@@ -128,12 +133,15 @@ async def _entered(stack: contextlib.AsyncExitStack, made: Any) -> Any:
     return await stack.enter_async_context(made) if isinstance(made, contextlib.AbstractAsyncContextManager) else made
 
 
-async def _exchange_events(service: Service, db: Database, bus: Bus, database_url: str) -> None:
-    """Publish and consume the service's events for as long as it runs."""
-    async with bus.connected(), asyncio.TaskGroup() as loops:
-        loops.create_task(Relay(db, bus, database_url).run())
+async def _exchange_events(
+    service: Service, db: Database, bus: Bus, database_url: str, begin: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    """Publish and consume the service's events, as soon as the bus is connected; and stay connected."""
+    async with bus.connected():
+        begin(Relay(db, bus, database_url).run())
         if service.handlers is not None:
-            loops.create_task(Consumer(service.handlers, db, bus).run())
+            begin(Consumer(service.handlers, db, bus).run())
+        await asyncio.Event().wait()
 
 
 async def _answers() -> dict[str, Any]:

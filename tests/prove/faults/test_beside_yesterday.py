@@ -1,25 +1,18 @@
 """The last version and this one run side by side on the same engines, as in a rolling update and on the way back from one."""
 
 import asyncio
-import contextlib
-import os
-import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-import httpx
-from support.house import House, Json, Person, eventually
+from support.house import House, Json, Person
+from support.side_by_side import all_services, at
 
 from admitone.config import DATABASES
-from admitone.runtime.programs import free_port
 from admitone.runtime.provisioning import create_databases
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = {"ADMITONE_ORDER_WINDOW_SECONDS": "3", "ADMITONE_SETTLE_SECONDS": "1"}
-READY_SECONDS = 60
 
 
 def last_version(folder: Path) -> Path:
@@ -30,43 +23,6 @@ def last_version(folder: Path) -> Path:
     archive = subprocess.run(["git", "-C", ROOT, "archive", commit, "src"], capture_output=True, check=True).stdout
     subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
     return folder / "src"
-
-
-@contextlib.asynccontextmanager
-async def all_services(house: House, source: Path, name: str, **settings: str) -> AsyncIterator[str]:
-    """All services of that source in one process, until SIGTERM; its address."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, **house.settings, "ADMITONE_PORT": str(port), "ADMITONE_SERVICES_URL": url, **settings}
-    with (house.folder / f"{name}.out").open("ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "admitone.cli", "serve"],
-            env=environment | {"PYTHONPATH": str(source)},
-            cwd=house.folder,
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        async with httpx.AsyncClient() as client:
-
-            async def ready() -> bool:
-                assert process.poll() is None, house.log(name)
-                with contextlib.suppress(httpx.HTTPError):
-                    return (await client.get(f"{url}/readyz")).status_code == 200
-                return False
-
-            await eventually(ready, seconds=READY_SECONDS)
-        yield url
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 30) == 0, house.log(name)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def at(url: str, person: Person) -> Person:
-    """The same person, at another process."""
-    return Person(httpx.AsyncClient(base_url=url, cookies=person.client.cookies, timeout=15), person.id, person.email)
 
 
 async def sells(here: str, there: str, ann: Person, bob: Person) -> Json:
@@ -105,15 +61,14 @@ async def everything(here: str, there: str, ann: Person, bob: Person) -> Json:
 async def test_the_last_version_and_this_one_share_a_market_both_ways(own_house: House, tmp_path: Path) -> None:
     source = await asyncio.to_thread(last_version, tmp_path)
     await _from_nothing(own_house)
-    ours = ROOT / "src"
     as_administrator = {name: own_house.settings["NATS_URL"] for name in own_house.settings if name.endswith("_NATS_URL")}
-    async with all_services(own_house, source, "old", **SHORT, **as_administrator) as old:
+    async with all_services(own_house, "old", source, settings=SHORT | as_administrator) as old:
         own_house.url = old
         ann, bob = await own_house.people("ann", "bob")
         before = await everything(old, old, ann, bob)
         left_open = await at(old, bob).buys(await at(old, ann).lists("While it was updated", 30))
 
-        async with all_services(own_house, ours, "new", **SHORT) as new:
+        async with all_services(own_house, "new", settings=SHORT) as new:
             of_both = await everything(old, new, ann, bob)
             await at(new, bob).sees_order(left_open, "cancelled", seconds=20)
             for order in (before, of_both):
@@ -122,11 +77,11 @@ async def test_the_last_version_and_this_one_share_a_market_both_ways(own_house:
                 await at(old, bob).sees_order(order, "refunded", seconds=20)
         # And back again: the new one has ended, and the old one goes on with what it has left.
         await everything(old, old, ann, bob)
-        async with all_services(own_house, ours, "new", **SHORT) as new:
+        async with all_services(own_house, "new", settings=SHORT) as new:
             await everything(new, old, ann, bob)
             kept = await at(old, bob).buys(await at(new, ann).lists("Front row", 30))
             await at(new, bob).pays(kept)
-    async with all_services(own_house, ours, "new", **SHORT) as new:
+    async with all_services(own_house, "new", settings=SHORT) as new:
         await at(new, bob).sees_order(kept, "complete")
         await everything(new, new, ann, bob)
         await own_house.at_rest(seconds=30)

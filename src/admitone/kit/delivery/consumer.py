@@ -12,7 +12,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from admitone.kit.data.db import TRANSIENT, Database
 from admitone.kit.delivery.bus import BUS_ERRORS, Bus
 from admitone.kit.delivery.inbox import Unreadable, format_error, handle
-from admitone.kit.delivery.pull import RequestEnded, pull_batches
+from admitone.kit.delivery.pull import RequestEnded, give_back, pull_batches
 from admitone.kit.event import subject
 from admitone.kit.observe.log import clear_correlation, log
 from admitone.kit.observe.metrics import HANDLED, PARKED
@@ -46,6 +46,9 @@ class Consumer:
                     async for batch in batches:
                         try:
                             await self.handle_batch(batch)
+                        except asyncio.CancelledError:
+                            await give_back(batch)
+                            raise
                         finally:
                             clear_correlation()
                         if len(batch) >= MANY:

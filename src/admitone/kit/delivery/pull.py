@@ -43,6 +43,8 @@ async def pull_batches(client: Client, stream: JetStreamContext, config: Consume
     finally:
         with contextlib.suppress(*BUS_ERRORS):
             await subscription.unsubscribe()
+            if config.ack_policy != AckPolicy.NONE:
+                await give_back([queue.get_nowait() for _ in range(queue.qsize())])
             if config.durable_name is None and client.is_connected:
                 await stream.delete_consumer(STREAM, consumer)
 
@@ -65,6 +67,14 @@ async def ordered(
     )
     async with pull_batches(client, stream, config) as batches:
         yield _without_gaps(batches)
+
+
+async def give_back(messages: Sequence[Msg]) -> None:
+    """For another replica, or for later: otherwise the stream would wait for an acknowledgement before it delivers them again."""
+    with contextlib.suppress(*BUS_ERRORS):
+        for message in messages:
+            if message.reply.startswith("$JS.ACK."):
+                await message.nak()
 
 
 async def _without_gaps(batches: AsyncIterator[list[Msg]]) -> AsyncIterator[Msg]:

@@ -28,6 +28,8 @@ CHANNEL = "outbox"
 BATCH = 100
 REPAIR_BATCH = 5000
 POLL_SECONDS = 1.0
+LOCK_POLL_SECONDS = 0.25
+"""How soon another process goes on when the one that publishes has stopped: less than a request waits for an event."""
 MANY, REST_SECONDS = 4, 0.01
 """After a batch of so many events, a rest lets more of them come together for the next batch."""
 CHECK_STREAM_SECONDS = 5.0
@@ -105,7 +107,7 @@ class Relay:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 # Another process publishes. It is told as soon as this one has something for it: after the commit, once for all that
                 # was committed meanwhile, and on this connection. In the transaction itself, a NOTIFY would make commits wait in line.
-                await wait_for_signal(emitted, POLL_SECONDS)
+                await wait_for_signal(emitted, LOCK_POLL_SECONDS)
                 if emitted.is_set():
                     emitted = self.db.emitted.next()
                     await connection.execute(f"NOTIFY {CHANNEL}")
