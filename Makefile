@@ -12,7 +12,7 @@
 # make stripe  run the contract of the card processors against Stripe's test mode too (needs STRIPE_SECRET_KEY=sk_test_...)
 # make docs   write docs/events.md, docs/asyncapi.json and the upper halves of docs/services/*.md anew
 # make figures  print memory, idle CPU, latencies, open pages, and pages and searches in 100,000 tickets (a benchmark, not a test)
-# make bench [QUICK=1]  measure throughput, CPU and latencies against pgbench, a hello-world and an ordinary implementation, with goals (15 minutes; quick: 5; needs wrk)
+# make bench [QUICK=1]  measure throughput, CPU and latencies against pgbench, a hello-world and an ordinary implementation, with goals (17 minutes; quick: 5; needs wrk)
 # make money-soak [SALES=1000]  sell while everything about money goes wrong, and count every cent (a benchmark, some minutes)
 # make chaos [CYCLES=24] [SEED=N]  kill and freeze the services, PostgreSQL and NATS under load, change tables, then look what was lost (two minutes)
 # make lock   resolve the dependencies anew (needs uv)
