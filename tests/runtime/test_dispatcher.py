@@ -7,6 +7,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from litestar import get
+from support.house import House
 
 from admitone import tickets
 from admitone.kit.http.asgi import respond
@@ -14,6 +15,7 @@ from admitone.kit.http.client_address import networks
 from admitone.kit.observe.log import client_address
 from admitone.runtime.dispatcher import Dispatcher
 from admitone.runtime.gateway import Gateway
+from admitone.runtime.programs import free_port
 
 
 def at(app: Any, peer: str = "203.0.113.7") -> httpx.AsyncClient:
@@ -36,6 +38,19 @@ async def test_what_is_internal_is_at_a_port_of_its_own_where_there_is_one(apart
         assert (await inside.get("/readyz")).json()["services"]["orders"]["database"] == "ready"
         assert "admitone_" in (await inside.get("/metrics")).text
         assert (await inside.get("/api/tickets")).status_code == 404
+
+
+async def test_the_internal_port_is_served_beside_the_other_and_known_to_the_doctor(own_house: House) -> None:
+    inside = f"127.0.0.1:{free_port()}"
+    settings = {"ADMITONE_INTERNAL_PORT": inside.partition(":")[2]}
+    await own_house.start(**settings)
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{own_house.url}/metrics")).status_code == 404
+        assert "admitone_" in (await client.get(f"http://{inside}/metrics")).text
+    assert own_house.admitone("doctor", **settings).returncode == 0
+    unaware = own_house.admitone("doctor")
+    assert unaware.returncode == 1
+    assert "set ADMITONE_INTERNAL_PORT" in unaware.stdout
 
 
 async def test_every_request_has_its_clients_address() -> None:

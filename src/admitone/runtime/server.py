@@ -85,7 +85,9 @@ async def serving_beside(app: Any, listening: socket.socket | None) -> AsyncIter
     if listening is None:
         yield
         return
-    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False))
+    server = _Server(
+        uvicorn.Config(app, interface="asgi3", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False)
+    )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield

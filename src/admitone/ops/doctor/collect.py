@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import nats.js.errors
@@ -164,17 +165,28 @@ async def _ask_bus(client: Client, using: list[Service], found: Bus) -> None:
 async def _all_ready(settings: Settings) -> dict[str, Ready]:
     """Each service, also one without a database, is asked at its own address where one is set, otherwise where all of them are."""
     named = [service.name for service in SERVICES if _is_named(settings, service)]
-    urls = {service: settings.url_of(service) for service in named}
+    urls = {service: _internal(settings, settings.url_of(service)) for service in named}
     async with httpx.AsyncClient(timeout=READY_SECONDS, trust_env=False) as client:
         asked = sorted(set(urls.values()))
         answers = dict(zip(asked, await asyncio.gather(*(_ready(client, url) for url in asked)), strict=True))
     return {service: _ready_of(service, url, answers[url]) for service, url in urls.items()}
 
 
+def _internal(settings: Settings, url: str) -> str:
+    """Where the same process tells what is nobody's business outside."""
+    if settings.internal_port is None:
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{(parts.netloc.removesuffix(f':{parts.port}') if parts.port else parts.netloc)}:{settings.internal_port}"
+
+
 async def _ready(client: httpx.AsyncClient, url: str) -> Mapping[str, Any] | str:
     """What is said there of each service, or why nothing is."""
     try:
-        said = (await client.get(f"{url}/readyz")).json()["services"]
+        whole = (await client.get(f"{url}/readyz")).json()
+        if isinstance(whole, Mapping) and whole.keys() == {"ready"}:
+            return "it has a port of its own for the details: set ADMITONE_INTERNAL_PORT"
+        said = whole["services"]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return _describe_http_error(error)
     except (ValueError, KeyError, TypeError):
