@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from support.house import House, Person, eventually
 from support.nginx import nginx
+from support.sales import sells
 from support.side_by_side import all_services
 
 from admitone.config import SERVICES_WITH_A_DATABASE
@@ -36,12 +37,7 @@ async def sells_on(seller: Person, buyer: Person, sold: list[str]) -> None:
     """Until it is cancelled. A sale whose connection was cut is given up."""
     while True:
         with contextlib.suppress(httpx.TransportError):
-            ticket = await seller.lists("Front row", 30)
-            order = await buyer.buys(ticket)
-            paid = await buyer.pays(order)
-            assert paid.status_code in (201, 202), paid.text
-            await buyer.sees_order(order, "complete")
-            sold.append(order["id"])
+            sold.append((await sells(seller, buyer))["id"])
 
 
 async def test_a_drained_roll_is_seen_by_nobody(own_house: House, tmp_path: Path) -> None:

@@ -2,28 +2,12 @@
 
 from pathlib import Path
 
-from support.house import House, Json, Person, eventually
+from support.house import House, eventually
 from support.nats_cluster import nats_cluster
+from support.sales import sells
 from support.standby import standby_of
 
 from admitone.config import SERVICES_WITH_A_DATABASE
-
-
-async def sells(ann: Person, bob: Person) -> None:
-    ticket = await ann.lists("Front row", 30)
-
-    async def ordered() -> Json:
-        """Orders hears of a ticket by the bus: while that elects a leader, it does not know the ticket yet."""
-        answer = await bob.tries_to_buy(ticket)
-        assert answer.status_code in (201, 404), answer.text
-        return answer.json() if answer.status_code == 201 else {}
-
-    order = await eventually(ordered, seconds=40)
-    await bob.sees_order(order, "awaiting:payment", seconds=40)
-    paid = await bob.pays(order)
-    assert paid.status_code in (201, 202), paid.text
-    await bob.sees_order(order, "complete", seconds=40)
-    await ann.sees_ticket(ticket, "sold", seconds=40)
 
 
 async def test_sales_go_on_while_one_nats_server_of_three_is_killed_after_the_other(own_house: House, tmp_path: Path) -> None:
