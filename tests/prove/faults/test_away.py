@@ -83,9 +83,7 @@ async def test_repeated_kills_repeat_no_effect_and_lose_no_answered_write(own_ho
     for order in orders:
         found = await bob.order(order)
         assert found["ticket"] == order["ticket"]
-        if found["status"] != "complete":
-            await bob.sees_order(order, "awaiting:payment")
-            await eventually(partial(paid, bob, order), seconds=30)
+        await eventually(partial(paid, bob, order), seconds=30)  # If it was not before: it may be any moment.
     await own_house.at_rest()
     captured = await own_house.rows("testgateway", "SELECT order_id FROM intents WHERE status = 'captured'")
     assert len(captured) == len(orders)
