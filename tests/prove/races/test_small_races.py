@@ -129,11 +129,15 @@ async def test_relays_miss_nothing_and_mix_nothing_up(orders: OwnDatabase, engin
 async def test_a_relay_that_asks_its_outbox_wrongly_is_found_out(
     orders: OwnDatabase, engines: Engines, monkeypatch: pytest.MonkeyPatch, sql: str, wrong: str
 ) -> None:
-    last = 0
+    last, seen = 0, 0
 
     async def asks_wrongly(self: Relay, connection: Connection) -> int:
-        nonlocal last
+        nonlocal last, seen
         rows = await connection.fetch(sql, last)
+        if "DESC" in sql and len(rows) > seen:
+            seen = len(rows)
+            return 0  # The order matters where there are several: they gather as long as more of them come.
+        seen = 0
         for row in rows:
             (number,) = await publish(self.bus, "orders", [row])
             assert isinstance(number, int)
