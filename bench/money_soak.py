@@ -27,7 +27,7 @@ from support.house import House, Json, Person, eventually
 from support.ledgers import Books, disagreements, settled
 
 from admitone import config
-from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
+from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url, owner_database_url
 from admitone.kit.data.migrations import migrate_at
 from admitone.ops import payments as money
 from admitone.payments.model import NothingToRefund
@@ -352,7 +352,7 @@ async def six_processes(folder: Path) -> AsyncIterator[House]:
         await create_databases(engines.database_url, DATABASES)
         for service in SERVICES:
             if service.has_database:
-                await migrate_at(own_database_url(engines.database_url, service.name), service.name)
+                await migrate_at(owner_database_url(engines.database_url, service.name), service.name)
         await migrate_at(own_database_url(engines.database_url, TEST_PROCESSOR), TEST_PROCESSOR, test_processor.MIGRATIONS)
     finally:
         engines.stop()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from admitone.config import own_database_url
+from admitone.config import owner_database_url
 from admitone.kit.data.db import Database, connected
 from admitone.kit.data.migrations import migrate_at
 from admitone.kit.http.amount import Amount
@@ -53,7 +53,7 @@ async def main() -> None:
         try:
             await engines.ready()
             await create_databases(engines.database_url, ["tickets"])
-            url = own_database_url(engines.database_url, "tickets")
+            url = owner_database_url(engines.database_url, "tickets")
             await migrate_at(url, "tickets")
             async with connected("tickets", url) as db:
                 few, many = await measured(db, url, FEW), await measured(db, url, MANY)

@@ -53,6 +53,7 @@ class Stage:
         return inherited | {
             "DATABASE_URL": self.engines.database_url,
             "NATS_URL": self.engines.nats_url,
+            "ADMITONE_MARKETPLACE": "bench",
             **{f"ADMITONE_{name.upper()}_NATS_URL": self.engines.nats_url_of(name) for name in USERS},
             "ADMITONE_DATA": str(self.data),
             "ADMITONE_SIGNING_KEY_FILE": str(self.key_file),

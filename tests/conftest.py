@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.house import House, copy_data
 
-from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url
+from admitone.config import DATABASES, TEST_PROCESSOR, own_database_url, owner_database_url
 from admitone.kit.data.migrations import migrate_at
 from admitone.kit.service import Service
 from admitone.kit.testing import Ensemble, Rehearsal, ensemble, rehearsal
@@ -74,7 +74,7 @@ async def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = [service.name for service in SERVICES if service.has_database]
         await create_databases(engines.database_url, DATABASES)
         for name in names:
-            await migrate_at(own_database_url(engines.database_url, name), name)
+            await migrate_at(owner_database_url(engines.database_url, name), name)
         await migrate_at(own_database_url(engines.database_url, TEST_PROCESSOR), TEST_PROCESSOR, test_processor.MIGRATIONS)
     finally:
         engines.stop()

@@ -34,12 +34,16 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str = "http://localhost:8000"
+    marketplace: str | None = None
+    """What tells this marketplace from others on the same engines: the stream and the databases carry it."""
     data: Path = Path(".data")
     database_url: str | None = None
     nats_url: str | None = None
     stream_replicas: int = 1
     """On how many NATS servers the stream is kept, when it is created."""
     own_database_urls: Mapping[str, str] = field(default_factory=dict)
+    owner_database_urls: Mapping[str, str] = field(default_factory=dict)
+    """The same databases under the roles that own their tables: for migrations."""
     own_nats_urls: Mapping[str, str] = field(default_factory=dict)
     service_urls: Mapping[str, str] = field(default_factory=dict)
     services_url: str = "http://127.0.0.1:8000"
@@ -70,10 +74,25 @@ class Settings:
         return self.public_url.startswith("https:")
 
     @property
+    def loopback(self) -> bool:
+        """Whether only this machine can be meant by the public address."""
+        return urlsplit(self.public_url).hostname in SAME_MACHINE
+
+    @property
     def origins(self) -> frozenset[str]:
         """The origins that are our own. On a laptop the two names of the same machine are both fine."""
         url = self.public_url
         return frozenset({url, url.replace("//localhost", "//127.0.0.1"), url.replace("//127.0.0.1", "//localhost")})
+
+    @property
+    def required_marketplace(self) -> str:
+        """The marketplace's name. Raises WrongSettings where there is none."""
+        if self.marketplace is None:
+            raise WrongSettings(
+                "ADMITONE_MARKETPLACE is missing: set it to a name of this marketplace, the same for all its services; "
+                "its databases and its stream carry it, so that no other marketplace mixes with it."
+            )
+        return self.marketplace
 
     def url_of(self, service: str) -> str:
         """Where one service's API is."""
@@ -87,6 +106,14 @@ class Settings:
             raise WrongSettings(f"{service} has no database: set ADMITONE_{service.upper()}_DATABASE_URL, or DATABASE_URL for all.")
         return own_database_url(self.database_url, service)
 
+    def owner_database_url_of(self, service: str) -> str:
+        """Where one service's database is, under the role that may change its tables. Raises WrongSettings where nothing says so."""
+        if service in self.owner_database_urls:
+            return self.owner_database_urls[service]
+        if service in self.own_database_urls or self.database_url is None:
+            return self.database_url_of(service)
+        return owner_database_url(self.database_url, service)
+
     def nats_url_of(self, service: str) -> str:
         """Where one service finds the stream. Raises WrongSettings where nothing says so."""
         url = self.own_nats_urls.get(service, self.nats_url)
@@ -96,30 +123,51 @@ class Settings:
 
 
 def own_database_url(administrator_url: str, service: str) -> str:
-    """One service's database and role on the administrator's server; the role's password follows from the administrator's.
+    """One service's database on the administrator's server, under the role that serves: it may change rows, not tables.
 
-    Raises WrongSettings for an administrator without a password in the address: then everybody could work out the roles' passwords.
+    Its password follows from the administrator's. Raises WrongSettings for an administrator without one in the address: then everybody
+    could work out the roles' passwords.
     """
+    return _derived_url(administrator_url, service, service)
+
+
+def owner_database_url(administrator_url: str, service: str) -> str:
+    """The same database under the role that owns its tables, for migrations. Raises WrongSettings as `own_database_url` does."""
+    return _derived_url(administrator_url, service, owner_of(service))
+
+
+def owner_of(service: str) -> str:
+    """The role that owns a service's database. The test processor's books are not ours: its own role owns them."""
+    return service if service == TEST_PROCESSOR else f"{service}_owner"
+
+
+def _derived_url(administrator_url: str, service: str, role: str) -> str:
     url = urlsplit(administrator_url)
     if not url.password:
         raise WrongSettings(
             "DATABASE_URL has no password, from which those of the services' roles could follow: "
             f"give it one, or set ADMITONE_{service.upper()}_DATABASE_URL and the like for every service."
         )
-    secret = hmac.new(url.password.encode(), f"admitone/{service}".encode(), hashlib.sha256).digest()
+    secret = hmac.new(url.password.encode(), f"admitone/{role}".encode(), hashlib.sha256).digest()
     password = base64.urlsafe_b64encode(secret).decode().rstrip("=")
     where = (url.netloc.rpartition("@")[2]) or "127.0.0.1"
-    return urlunsplit(("postgresql", f"{quote(service)}:{password}@{where}", f"/{service}", url.query, ""))
+    return urlunsplit(("postgresql", f"{quote(role)}:{password}@{where}", f"/{service}", url.query, ""))
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Read the settings from the environment. Raises WrongSettings, which names every value that can't be used."""
+    """Read the settings from the environment, or from the file that NAME_FILE names. Raises WrongSettings, which names every wrong one."""
     wrong: list[str] = []
+    given = dict[str, str]()
 
     def read(name: str, default: Value, parse: Callable[[str], Value]) -> Value:
-        text = environ.get(name, "")
+        try:
+            text = values.text_of(name, environ)
+        except ValueError as error:
+            wrong.append(f"{name}_FILE {error}.")
+            return default
         if not text:
             return default
+        given[name] = text
         try:
             return parse(text)
         except ValueError as error:
@@ -127,20 +175,23 @@ def load(environ: Mapping[str, str]) -> Settings:
             return default
 
     def urls(suffix: str, services: tuple[str, ...], parse: Callable[[str], str]) -> dict[str, str]:
-        given = {service: read(f"ADMITONE_{service.upper()}_{suffix}", "", parse) for service in services}
-        return {service: url for service, url in given.items() if url}
+        found = {service: read(f"ADMITONE_{service.upper()}_{suffix}", "", parse) for service in services}
+        return {service: url for service, url in found.items() if url}
 
+    allow_http = read("ADMITONE_ALLOW_HTTP", False, values.yes_or_no)
     host = read("ADMITONE_HOST", "127.0.0.1", str)
     port = read("ADMITONE_PORT", 8000, values.whole(1, 65535))
     settings = Settings(
         host=host,
         port=port,
-        public_url=read("ADMITONE_PUBLIC_URL", f"http://localhost:{port}", values.public_url),
+        public_url=read("ADMITONE_PUBLIC_URL", f"http://localhost:{port}", values.public_url(allow_http)),
+        marketplace=read("ADMITONE_MARKETPLACE", None, values.marketplace),
         data=read("ADMITONE_DATA", Path(".data"), Path),
         database_url=read("DATABASE_URL", None, values.database_url),
         nats_url=read("NATS_URL", None, values.nats_urls),
         stream_replicas=read("ADMITONE_STREAM_REPLICAS", 1, values.whole(1, 5)),
         own_database_urls=urls("DATABASE_URL", DATABASES, values.database_url),
+        owner_database_urls=urls("OWNER_DATABASE_URL", SERVICES_WITH_A_DATABASE, values.database_url),
         own_nats_urls=urls("NATS_URL", (*SERVICES_WITH_A_DATABASE, "web"), values.nats_urls),
         service_urls=urls("URL", (*SERVICES_WITH_A_DATABASE, "web"), values.address("http", "https")),
         services_url=read(
@@ -164,7 +215,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     )
     wrong += _conflicts(settings) if not wrong else []
     if not read("ADMITONE_ALLOW_PLAIN_CONNECTIONS", False, values.yes_or_no):
-        wrong += _plain_connections(environ)
+        wrong += _plain_connections(given)
     if wrong:
         raise WrongSettings(" ".join(wrong))
     return settings
@@ -185,11 +236,11 @@ def _conflicts(settings: Settings) -> list[str]:
     return wrong
 
 
-def _plain_connections(environ: Mapping[str, str]) -> list[str]:
+def _plain_connections(given: Mapping[str, str]) -> list[str]:
     """Engines on other hosts that would be talked to without TLS: passwords and all data would cross the network as they are."""
     wrong = []
-    for name, text in environ.items():
-        if name not in ("DATABASE_URL", "NATS_URL") and not re.fullmatch(r"ADMITONE_[A-Z]+_(DATABASE|NATS)_URL", name):
+    for name, text in given.items():
+        if name not in ("DATABASE_URL", "NATS_URL") and not re.fullmatch(r"ADMITONE_[A-Z_]+_(DATABASE|NATS)_URL", name):
             continue
         plain = "tls://" not in text if name.endswith("NATS_URL") else not re.search(r"[?&]sslmode=(require|verify-ca|verify-full)\b", text)
         if plain and any(host not in SAME_MACHINE for host in values.hosts_of(text)):

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +15,21 @@ NOT_OF_TWO_DECIMALS = frozenset({
     "BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND",  # three decimals
 })  # fmt: skip
 """Currencies whose smallest unit is no hundredth: an amount in cents would be charged a hundred or ten times wrong."""
+
+
+def text_of(name: str, environ: Mapping[str, str]) -> str:
+    """A setting's text: its own, or that of the file which NAME_FILE names, as a mounted secret. Empty where there is neither."""
+    if text := environ.get(name, ""):
+        return text
+    if not (file := environ.get(f"{name}_FILE", "")):
+        return ""
+    try:
+        text = Path(file).read_text().strip()
+    except (OSError, ValueError):
+        text = ""
+    if not text:  # The value may be the secret itself: it is not repeated.
+        raise ValueError("must be the name of a file that is there, and not empty")
+    return text
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
@@ -73,14 +88,26 @@ def database_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def public_url(text: str) -> str:
-    url = urlsplit(address("http", "https")(text))
-    if url.path or url.query or url.fragment or "@" in url.netloc:
-        raise ValueError("must be an address without a user or a path, such as https://tickets.example")
-    if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1"):
-        raise ValueError("must begin with https:// for any host but localhost: cookies travel with it")
-    default_port = {"http": ":80", "https": ":443"}[url.scheme]
-    return f"{url.scheme}://{url.netloc.lower().removesuffix(default_port)}"  # As a browser's Origin has it.
+def public_url(allow_http: bool) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        url = urlsplit(address("http", "https")(text))
+        if url.path or url.query or url.fragment or "@" in url.netloc:
+            raise ValueError("must be an address without a user or a path, such as https://tickets.example")
+        if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1") and not allow_http:
+            raise ValueError(
+                "must begin with https:// for any host but localhost: cookies travel with it "
+                "(ADMITONE_ALLOW_HTTP=1 permits it, for trying things out)"
+            )
+        default_port = {"http": ":80", "https": ":443"}[url.scheme]
+        return f"{url.scheme}://{url.netloc.lower().removesuffix(default_port)}"  # As a browser's Origin has it.
+
+    return parse
+
+
+def marketplace(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", text):
+        raise ValueError(f"must be a name of at most 40 lower-case letters, digits and hyphens, such as town-hall, not {text[:40]!r}")
+    return text
 
 
 def existing_file(text: str) -> Path:

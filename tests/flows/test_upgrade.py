@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 from support.house import House, Json, Person
 
-from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, own_database_url
+from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, owner_database_url
 
 TABLES = "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
 
@@ -61,7 +61,7 @@ async def _sells_on(ann: Person, bob: Person) -> None:
 
 async def _add_a_column_to_every_table(house: House) -> None:
     for database in DATABASES:
-        connection = await asyncpg.connect(own_database_url(house.engines.database_url, database))
+        connection = await asyncpg.connect(owner_database_url(house.engines.database_url, database))
         tables = [row["name"] for row in await connection.fetch(TABLES)]
         assert "outbox" in tables or database not in SERVICES_WITH_A_DATABASE
         for table in tables:

@@ -27,6 +27,11 @@ WRONG = {
     "ADMITONE_DRAIN_SECONDS": ["-1", "301", "x"],
     "ADMITONE_MIGRATE": ["yes", "2"],
     "ADMITONE_ALLOW_PLAIN_CONNECTIONS": ["yes"],
+    "ADMITONE_ALLOW_HTTP": ["yes"],
+    "ADMITONE_MARKETPLACE": ["Town", "-town", "town-", "town hall", "x" * 41, "stadt/halle"],
+    "ADMITONE_ORDERS_OWNER_DATABASE_URL": ["mysql://x/y"],
+    "STRIPE_SECRET_KEY_FILE": ["/no/such/file", "/", "/dev/null", "x" * 5000],
+    "ADMITONE_ORDERS_DATABASE_URL_FILE": ["postgresql://a:b@localhost/x"],
     "ADMITONE_TRUSTED_PROXIES": ["x", "10.0.0.1/8", "10.0.0.0/8 127.0.0.1"],
     "ADMITONE_INTERNAL_PORT": ["0", "65536", "x"],
     "ADMITONE_ORDERS_DATABASE_URL": ["mysql://x/y"],
@@ -54,9 +59,12 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
 
 
 def test_all_wrong_values_are_named_at_once() -> None:
+    wrong_values = {
+        name: values[0] for name, values in WRONG.items() if not name.endswith("_URL_FILE") and name != "STRIPE_SECRET_KEY_FILE"
+    }
     with pytest.raises(WrongSettings) as wrong:
-        load({name: values[0] for name, values in WRONG.items()})
-    assert [name for name in WRONG if name not in str(wrong.value)] == []
+        load(wrong_values)
+    assert [name for name in wrong_values if name not in str(wrong.value)] == []
 
 
 SECRET = "hunter2swordfish"
@@ -75,6 +83,7 @@ HOLDING_A_SECRET = [
     ("STRIPE_PUBLISHABLE_KEY", f"sk_live_{SECRET}"),
     ("STRIPE_WEBHOOK_SECRET", f"sk_live_{SECRET}"),
     ("STRIPE_API_BASE", f"ann:{SECRET}@api.stripe.example"),
+    ("ADMITONE_ORDERS_DATABASE_URL_FILE", f"postgresql://orders:{SECRET}@db/orders"),
 ]
 
 
@@ -154,6 +163,31 @@ def test_a_currency_without_cents_is_refused(currency: str) -> None:
 @pytest.mark.parametrize("currency", ["USD", "EUR", "GBP", "CHF"])
 def test_a_currency_with_cents_is_taken(currency: str) -> None:
     assert load({"ADMITONE_CURRENCY": currency}).currency == currency
+
+
+def test_a_setting_is_read_from_a_file_as_from_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "database-url"
+    file.write_text("postgresql://orders:pw@127.0.0.1/orders\n")
+    assert load({"ADMITONE_ORDERS_DATABASE_URL_FILE": str(file)}).database_url_of("orders") == "postgresql://orders:pw@127.0.0.1/orders"
+    named_twice = {"ADMITONE_ORDERS_DATABASE_URL_FILE": str(file), "ADMITONE_ORDERS_DATABASE_URL": "postgresql://o:p@localhost/orders"}
+    assert load(named_twice).database_url_of("orders") == "postgresql://o:p@localhost/orders"
+    file.write_text("postgresql://orders:pw@db/orders")
+    with pytest.raises(WrongSettings, match="ADMITONE_ORDERS_DATABASE_URL names another host without TLS"):
+        load({"ADMITONE_ORDERS_DATABASE_URL_FILE": str(file)})
+    file.write_text(f"mysql://{SECRET}")
+    with pytest.raises(WrongSettings, match="ADMITONE_ORDERS_DATABASE_URL must be an address") as wrong:
+        load({"ADMITONE_ORDERS_DATABASE_URL_FILE": str(file)})
+    assert SECRET not in str(wrong.value)
+
+
+def test_plain_http_needs_an_explicit_word() -> None:
+    open_to_all = {"ADMITONE_PUBLIC_URL": "http://ticketing.dev"}
+    with pytest.raises(WrongSettings, match="ADMITONE_ALLOW_HTTP=1"):
+        load(open_to_all)
+    settings = load(open_to_all | {"ADMITONE_ALLOW_HTTP": "1"})
+    assert (settings.secure, settings.loopback, settings.public_url) == (False, False, "http://ticketing.dev")
+    with pytest.raises(WrongSettings, match="live STRIPE_SECRET_KEY"):
+        load(LIVE | open_to_all | {"ADMITONE_ALLOW_HTTP": "1"})
 
 
 def test_nothing_set_means_the_laptop() -> None:

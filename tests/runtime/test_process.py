@@ -9,7 +9,7 @@ from support.databases import own_database
 
 from admitone.config import WrongSettings, own_database_url
 from admitone.runtime.engines import Engines
-from admitone.runtime.process import check_migrated, end, until_reachable
+from admitone.runtime.process import check_database, end, until_reachable
 from admitone.runtime.programs import free_port
 
 
@@ -59,9 +59,9 @@ async def test_a_task_that_forgets_a_cancellation_is_cancelled_again() -> None:
 
 async def test_a_service_that_may_not_migrate_says_what_its_database_lacks(engines: Engines) -> None:
     async with own_database(engines, "orders") as own:
-        await check_migrated(own.url, "orders")
+        await check_database(own.url, "orders", "house")
         await own.db.pool.execute("INSERT INTO migrations (name, checksum) VALUES ('orders/9999_of_tomorrow.sql', 'x')")
-        await check_migrated(own.url, "orders")
+        await check_database(own.url, "orders", "house")
         await own.db.pool.execute("DELETE FROM migrations WHERE name LIKE 'orders/0002%'")
         with pytest.raises(WrongSettings, match=r"orders lacks orders/0002.*admitone migrate orders"):
-            await check_migrated(own.url, "orders")
+            await check_database(own.url, "orders", "house")

@@ -27,7 +27,7 @@ import nats
 from support import processes
 
 from admitone.auth.tokens import make_key, public_key
-from admitone.config import own_database_url
+from admitone.config import owner_database_url
 from admitone.kit.data.connection import prepare_connection
 from admitone.kit.event import CATALOGUE, LISTENERS, Event, Message, subject
 from admitone.runtime.engines import Engines
@@ -61,6 +61,7 @@ class House:
         self.settings = {
             "DATABASE_URL": self.engines.database_url,
             "NATS_URL": self.engines.nats_url,
+            "ADMITONE_MARKETPLACE": "house",
             **{f"ADMITONE_{name.upper()}_NATS_URL": self.engines.nats_url_of(name) for name in NAMES},
             "ADMITONE_SIGNING_KEY_FILE": str(key),
             "ADMITONE_PUBLIC_KEYS": public_key(key),
@@ -188,7 +189,7 @@ class House:
     async def rows(self, service: str, sql: str, *args: Any) -> list[Json]:
         """What a service's database holds."""
         if service not in self.databases:
-            url = own_database_url(self.engines.database_url, service)
+            url = owner_database_url(self.engines.database_url, service)
             self.databases[service] = asyncpg.create_pool(url, min_size=0, max_size=4, init=prepare_connection)
         return [dict(row) for row in await (await self.databases[service]).fetch(sql, *args)]
 

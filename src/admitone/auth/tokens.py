@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from admitone.config import Settings, WrongSettings
-from admitone.kit.http.session import ALGORITHM, ISSUER, TOKEN_SECONDS, key_id
+from admitone.kit.http.session import ALGORITHM, ISSUER, TOKEN_SECONDS, Verifier, key_id
 
 
 class Signer:
@@ -19,14 +19,20 @@ class Signer:
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
-        self._key_id = key_id(key.public_key().public_bytes_raw())
+        self.key_id = key_id(key.public_key().public_bytes_raw())
 
     @classmethod
     def of(cls, settings: Settings) -> "Signer":
-        """A signer with the key file of the settings. Raises WrongSettings without a usable key."""
+        """A signer with the key file of the settings. Raises WrongSettings without a usable key, or with one that nobody would accept."""
         if settings.signing_key_file is None:
             raise WrongSettings("auth has no key to sign with: set ADMITONE_SIGNING_KEY_FILE (`admitone keygen FILE` makes one).")
-        return cls(read_key(settings.signing_key_file))
+        signer = cls(read_key(settings.signing_key_file))
+        if signer.key_id not in Verifier(settings.public_keys).key_ids:
+            raise WrongSettings(
+                f"ADMITONE_PUBLIC_KEYS lacks the public half of {settings.signing_key_file}: every service would refuse the sessions that "
+                "auth signs. `admitone keygen` printed it when the key was made; all services must be given the same keys."
+            )
+        return signer
 
     def token(self, user_id: UUID, email: str, session_id: UUID) -> str:
         """A token for 15 minutes."""
@@ -40,7 +46,7 @@ class Signer:
             "iat": now,
             "exp": now + TOKEN_SECONDS,
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._key_id})
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.key_id})
 
 
 def read_key(file: Path) -> Ed25519PrivateKey:

@@ -19,6 +19,7 @@ from admitone.kit.data.migrations import DataTooOld, MigrationEdited
 from admitone.kit.delivery.bus import BusClosed
 from admitone.kit.http.form import as_uuid
 from admitone.kit.http.problem import Problem
+from admitone.kit.marketplace import ForeignMarketplace
 from admitone.ops import dead_letters
 from admitone.ops import journey as journeys
 from admitone.ops.demo.people import NoDemo
@@ -28,7 +29,7 @@ from admitone.runtime.data_folder import EngineError
 from admitone.runtime.privileges import NoAccount
 
 Result = TypeVar("Result")
-EXPECTED = (WrongSettings, EngineError, NoAccount, DataTooOld, MigrationEdited, BusClosed, BusUnreachable, WrongPattern,
+EXPECTED = (WrongSettings, EngineError, NoAccount, DataTooOld, MigrationEdited, ForeignMarketplace, BusClosed, BusUnreachable, WrongPattern,
             journeys.NotToBeFound, dead_letters.UnknownDeadLetter, Problem, NoDemo)  # fmt: skip
 """What a person can mend: said in one sentence, without a trace."""
 

@@ -1,22 +1,19 @@
-"""Commands that run or prepare a process: up, serve, gateway, migrate, keygen."""
+"""Commands that run a process: up, serve, gateway."""
 
 import socket
-from pathlib import Path
 from typing import Any
 
 import click
 
 from admitone import config
-from admitone.auth.tokens import make_key, public_key
 from admitone.cli.common import listen, listen_internally, load_settings, run, say, sentences_for_errors
-from admitone.config import Settings, WrongSettings
-from admitone.kit.data.migrations import migrate_at
+from admitone.config import Settings
 from admitone.kit.observe.log import configure as configure_log
 from admitone.runtime.data_folder import only_run_in
 from admitone.runtime.engines import with_engines
 from admitone.runtime.gateway import gateway as running_gateway
 from admitone.runtime.process import running
-from admitone.runtime.provisioning import create_databases
+from admitone.runtime.provisioning import create_databases, passwords_of
 from admitone.runtime.server import serve as serve_app
 from admitone.runtime.server import serving_beside
 from admitone.services import SERVICES, named
@@ -36,7 +33,8 @@ def up() -> None:
 async def _up(settings: Settings, listening: socket.socket, internal: socket.socket | None) -> None:
     async with with_engines(settings, say) as complete:
         assert complete.database_url is not None
-        await create_databases(complete.database_url, config.DATABASES)
+        passwords = passwords_of(complete, config.DATABASES)
+        await create_databases(complete.database_url, config.DATABASES, complete.marketplace, passwords)
         async with (
             running(SERVICES, complete) as dispatcher,
             serving_beside(dispatcher.internal, internal),
@@ -80,41 +78,6 @@ async def _gateway(settings: Settings, listening: socket.socket) -> None:
         await serve_app(
             dispatcher, listening, lambda: say(f"gateway: listening at http://{settings.host}:{settings.port}"), settings.drain_seconds
         )
-
-
-@click.command()
-@click.option("--create", is_flag=True, help="First make the missing databases and roles; DATABASE_URL is the administrator's.")
-@click.argument("names", nargs=-1)
-def migrate(create: bool, names: tuple[str, ...]) -> None:
-    """Bring the databases of these services (all of them without a name) up to date."""
-    settings = load_settings()
-    with sentences_for_errors():
-        services = [service.name for service in named(names) if service.has_database]
-        # Its tables it makes by itself, as soon as payments runs without a key.
-        test_processor = [config.TEST_PROCESSOR] if "payments" in services and not settings.stripe_secret_key else []
-
-        async def work() -> None:
-            if create:
-                if settings.database_url is None:
-                    raise WrongSettings("--create needs DATABASE_URL, the administrator's.")
-                await create_databases(settings.database_url, [*services, *test_processor])
-            for name in services:
-                applied = await migrate_at(settings.database_url_of(name), name)
-                click.echo(f"{name}: {', '.join(applied) or 'up to date'}")
-
-        run(work())
-
-
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def keygen(file: Path) -> None:
-    """Make the key that signs sessions, and print its public half for ADMITONE_PUBLIC_KEYS."""
-    with sentences_for_errors():
-        try:
-            make_key(file)
-        except OSError as error:
-            raise WrongSettings(f"{file} can't be written: {error.strerror}.") from error
-        click.echo(public_key(file))
 
 
 def _welcome(settings: Settings) -> None:

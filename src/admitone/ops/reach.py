@@ -13,7 +13,7 @@ from admitone.apidocs.markdown import listeners
 from admitone.config import SERVICES_WITH_A_DATABASE, Settings, WrongSettings
 from admitone.kit.data.connection import prepare_connection, single_connection
 from admitone.kit.data.db import Database, connected
-from admitone.kit.delivery.bus import BUS_ERRORS
+from admitone.kit.delivery.bus import BUS_ERRORS, known_cause
 from admitone.kit.delivery.connection import connect
 from admitone.kit.event import CATALOGUE
 
@@ -173,6 +173,8 @@ def describe_error(error: BaseException) -> str:
         return "no answer"
     if isinstance(error, asyncpg.UndefinedTableError):
         return OLDER_VERSION
+    if cause := known_cause(error):
+        return cause
     if isinstance(error, OSError):
         return (error.strerror or str(error) or type(error).__name__).lower()
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -64,6 +64,14 @@ def with_keys(settings: Settings, folder: Path) -> Settings:
     return replace(settings, signing_key_file=key_file, public_keys=settings.public_keys or (public_key(key_file),))
 
 
+def with_marketplace(settings: Settings, folder: Path) -> Settings:
+    """The settings with the marketplace's name: unless one is set, it is made up once, in the data folder."""
+    file = folder / "marketplace"
+    if settings.marketplace is None and not file.exists():
+        write_secret(file, f"market-{secrets.token_hex(4)}")
+    return replace(settings, marketplace=settings.marketplace or file.read_text())
+
+
 def passwords_in(file: Path, names: Sequence[str]) -> dict[str, str]:
     """The passwords of the engines' users. Those that are missing are made up."""
     passwords: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}

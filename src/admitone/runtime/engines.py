@@ -24,7 +24,7 @@ import asyncpg
 
 from admitone.config import Settings
 from admitone.kit.observe.log import log
-from admitone.runtime.data_folder import EngineError, passwords_in, with_keys, write_secret
+from admitone.runtime.data_folder import EngineError, passwords_in, with_keys, with_marketplace, write_secret
 from admitone.runtime.nats_users import USERS, users
 from admitone.runtime.privileges import Account, account_for, as_account
 from admitone.runtime.programs import free_port, nats_program, postgres_programs
@@ -263,7 +263,7 @@ async def with_engines(settings: Settings, report: Callable[[str], None]) -> Asy
                 nats_url=settings.nats_url or engines.nats_url,
                 own_nats_urls=settings.own_nats_urls or _own_nats_urls(settings, engines),
             )
-        settings = with_keys(settings, folder)
+        settings = with_marketplace(with_keys(settings, folder), folder)
         write_secret(
             folder / "run.json",
             json.dumps(

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -14,6 +15,7 @@ from admitone.config import Settings, WrongSettings
 from admitone.kit.data.connection import single_connection
 from admitone.kit.data.db import Database, connected
 from admitone.kit.data.migrations import migrate_at, status
+from admitone.kit.data.rights import check_marketplace
 from admitone.kit.delivery.bus import Bus
 from admitone.kit.delivery.consumer import Consumer
 from admitone.kit.delivery.relay import Relay
@@ -28,6 +30,7 @@ from admitone.runtime.dispatcher import Dispatcher
 DATABASE_WITHIN_SECONDS = 60.0
 """So long a start waits for a database that is not there yet: in a cluster, all begins at once."""
 END_WITHIN_SECONDS = 10.0
+CLOCKS_APART_SECONDS = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -43,6 +46,7 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
             raise WrongSettings(
                 "STRIPE_SECRET_KEY is missing: what the pages make of a card with STRIPE_PUBLISHABLE_KEY, nobody could charge."
             )
+    marketplace = settings.required_marketplace
     verifier = Verifier(settings.public_keys)
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as loops:
         workers, connections = list[asyncio.Task[None]](), list[asyncio.Task[None]]()
@@ -56,19 +60,18 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
                 url = settings.database_url_of(service.name)
                 await until_reachable(url, service.name)
                 if settings.migrates:
-                    await migrate_at(url, service.name)
-                else:
-                    await check_migrated(url, service.name)
+                    await migrate_service(settings, service.name)
+                await check_database(url, service.name, marketplace)
                 db = await stack.enter_async_context(connected(service.name, url))
             provided = {name: await _entered(stack, make(settings, db)) for name, make in service.provides.items()}
             if db is not None:
-                bus = Bus(service.name, settings.nats_url_of(service.name), settings.stream_replicas)
+                bus = Bus(service.name, settings.nats_url_of(service.name), settings.stream_replicas, marketplace)
                 connections.append(loops.create_task(_exchange_events(service, db, bus, url, begin)))
-                dispatcher.checks[service.name] = _check_of(db, bus)
+                dispatcher.checks[service.name] = _check_of(db, bus, verifier.key_ids)
                 gauges = partial(service_gauges, service.name, url, service.gauges, bus, service.handlers is not None)
                 dispatcher.exposition.add(service.name, service.gauges, gauges)
             else:
-                dispatcher.checks[service.name] = _answers
+                dispatcher.checks[service.name] = partial(_answers, verifier.key_ids)
             for job in service.jobs:
                 begin(job(db, settings, **wanted(job, provided)))
             for_routes = {"settings": settings, "db": db, **provided}
@@ -102,14 +105,45 @@ async def until_reachable(url: str, service: str) -> None:
             return
 
 
-async def check_migrated(url: str, service: str) -> None:
-    """Raises WrongSettings unless the database has all migrations of this code. What a newer version has added does no harm."""
+async def migrate_service(settings: Settings, service: str) -> list[str]:
+    """Bring one service's database up to date, as the role that owns it. Raises WrongSettings, and what `migrate_at` raises."""
+    url = settings.owner_database_url_of(service)
+    try:
+        return await migrate_at(url, service, marketplace=settings.required_marketplace)
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        raise WrongSettings(
+            f"The database of {service} can't be entered as {urlsplit(url).username}, the role that owns its tables: "
+            "run `admitone migrate --create` of this version first; it makes what is missing."
+        ) from None
+
+
+async def check_database(url: str, service: str, marketplace: str) -> None:
+    """Raises WrongSettings unless the database has all migrations of this code, ForeignMarketplace where it is another's.
+
+    What a newer version has added does no harm, but is said; so is a clock that is far from this machine's.
+    """
     async with single_connection(url, f"{service} check", 5) as connection:
+        await check_marketplace(connection, service, marketplace)
         found = await status(connection, service)
+        apart = time.time() - await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     if found.missing or found.edited:
         raise WrongSettings(
             f"The database of {service} lacks {', '.join(found.missing + found.edited)}: run `admitone migrate {service}` of this version "
             "first, or set ADMITONE_MIGRATE=1."
+        )
+    if found.unknown:
+        log.warning(
+            "database_newer",
+            message=f"a newer version was at the database of {service}: it has {', '.join(found.unknown)}; this version goes on without",
+            service=service,
+        )
+    if abs(apart) > CLOCKS_APART_SECONDS:
+        where = "ahead of" if apart > 0 else "behind"
+        log.warning(
+            "clocks_apart",
+            message=f"this machine's clock is {abs(apart):.0f} s {where} that of the database of {service}: sessions may end too early "
+            "or too late; set the clocks",
+            service=service,
         )
 
 
@@ -144,15 +178,15 @@ async def _exchange_events(
         await asyncio.Event().wait()
 
 
-async def _answers() -> dict[str, Any]:
+async def _answers(key_ids: list[str]) -> dict[str, Any]:
     """The readiness of a service without a database: it is ready as soon as it answers."""
-    return {"ready": True}
+    return {"ready": True, "keys": key_ids}
 
 
-def _check_of(db: Database, bus: Bus) -> Callable[[], Any]:
+def _check_of(db: Database, bus: Bus, key_ids: list[str]) -> Callable[[], Any]:
     async def check() -> dict[str, Any]:
         database = "ready" if await db.answers(1) else "away"
         # A bus that is away makes nothing unready: orders are taken all the same, and their events are sent later.
-        return {"ready": database == "ready", "database": database, "bus": bus.state}
+        return {"ready": database == "ready", "database": database, "bus": bus.state, "keys": key_ids}
 
     return check

@@ -171,7 +171,7 @@ class LiveChanges:
 @ephemeral_listener("web", *EVENTS)
 async def listen(_db: Database | None, settings: Settings, live: LiveChanges) -> None:
     """Sends the change to every open page that shows it; changes of an order go to its buyer only."""
-    bus = Bus("web", settings.nats_url_of("web"), settings.stream_replicas)
+    bus = Bus("web", settings.nats_url_of("web"), settings.stream_replicas, settings.marketplace)
     async with bus.connected():
         while True:
             await live.wanted()

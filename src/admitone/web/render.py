@@ -92,8 +92,8 @@ templates.globals |= {
 
 
 def page(request: AnyRequest, template: str, status: int = 200, *, policy: str = POLICY, **values: Any) -> Response[Any]:
-    """A page, with the state of its visitor on it. `visitor`, `path` and `test_mode` are for the frame around it, `since` says what
-    it is older than: what happened after that place, an open page is told. `fee` is the marketplace's, in basis points.
+    """A page, with the state of its visitor on it. `visitor`, `path`, `test_mode` and `unencrypted` are for the frame around it, `since`
+    says what it is older than: what happened after that place, an open page is told. `fee` is the marketplace's, in basis points.
 
     Only a stranger's is packed. Whoever is signed in has secrets on theirs, beside what an address may put there (`?q=`): from the
     length of the two packed together, a listener on the line could guess one by the other.
@@ -105,6 +105,7 @@ def page(request: AnyRequest, template: str, status: int = 200, *, policy: str =
         "visitor": visitor,
         "path": request.url.path,
         "test_mode": not live,
+        "unencrypted": not settings.secure and not settings.loopback,
         "since": request.state.get("since", ""),
         "fee": settings.fee_basis_points,
     }

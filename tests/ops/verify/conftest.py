@@ -14,7 +14,7 @@ from support.processor_states import processor_state
 
 from admitone import auth, expiration, orders, payments, tickets
 from admitone.auth.commands import sign_up
-from admitone.config import SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, Settings, own_database_url
+from admitone.config import SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, Settings, owner_database_url
 from admitone.expiration.commands import ring_due_timers
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.event import Message
@@ -212,8 +212,8 @@ async def carried(databases: dict[str, Connection]) -> list[Stored]:
 @pytest.fixture(scope="module")
 async def played(engines: Engines) -> AsyncIterator[Market]:
     services = (auth.service, tickets.service, orders.service, expiration.service, payments.service)
-    books = await asyncpg.connect(own_database_url(engines.database_url, TEST_PROCESSOR))
-    async with ensemble(*((service, own_database_url(engines.database_url, service.name)) for service in services)) as them:
+    books = await asyncpg.connect(owner_database_url(engines.database_url, TEST_PROCESSOR))
+    async with ensemble(*((service, owner_database_url(engines.database_url, service.name)) for service in services)) as them:
         await prepare_connection(books)
         transaction = books.transaction()
         await transaction.start()

@@ -16,7 +16,7 @@ import asyncpg
 import httpx
 
 from admitone.auth.tokens import make_key, public_key
-from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, own_database_url
+from admitone.config import DATABASES, SERVICES_WITH_A_DATABASE, TEST_PROCESSOR, own_database_url, owner_database_url
 from admitone.kit.data.connection import Connection, prepare_connection
 from admitone.kit.data.migrations import migrate_at
 from admitone.payments.processors import test as test_processor
@@ -69,8 +69,10 @@ class Stage:
         await create_databases(self.engines.database_url, DATABASES)
         for service in SERVICES:
             if service.has_database:
-                await migrate_at(self.database_url(service.name), service.name)
+                owner = owner_database_url(self.engines.database_url, service.name)
+                await migrate_at(owner, service.name)
                 await self.run_sql(service.name, COUNT_DELIVERIES)
+                await migrate_at(owner, service.name)  # The role that serves may write to the new table, too.
         await migrate_at(self.database_url(TEST_PROCESSOR), TEST_PROCESSOR, test_processor.MIGRATIONS)
         key = self.folder / "key.pem"
         make_key(key)
@@ -78,6 +80,7 @@ class Stage:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
             "DATABASE_URL": self.engines.database_url,
             "NATS_URL": self.engines.nats_url,
+            "ADMITONE_MARKETPLACE": "chaos",
             **{f"ADMITONE_{name.upper()}_NATS_URL": self.engines.nats_url_of(name) for name in USERS},
             "ADMITONE_DATA": str(self.folder),
             "ADMITONE_SIGNING_KEY_FILE": str(key),
@@ -221,7 +224,7 @@ class Stage:
         return connection
 
     async def run_sql(self, service: str, script: str) -> None:
-        connection = await asyncpg.connect(self.database_url(service), timeout=10)
+        connection = await asyncpg.connect(owner_database_url(self.engines.database_url, service), timeout=10)
         try:
             await connection.execute(script)
         finally:
@@ -232,7 +235,8 @@ class Stage:
         self.schema_changes += 1
         for service in SERVICES_WITH_A_DATABASE:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):  # Too busy just now.
-                connection = await asyncpg.connect(self.database_url(service), timeout=10, server_settings={"lock_timeout": "2s"})
+                owner = owner_database_url(self.engines.database_url, service)
+                connection = await asyncpg.connect(owner, timeout=10, server_settings={"lock_timeout": "2s"})
                 try:
                     for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
                         column = f"extra_{self.schema_changes} text DEFAULT 'x'"

@@ -94,6 +94,7 @@ async def test_it_serves_with_nothing_but_what_it_needs(engines: Engines, tmp_pa
     settings = {
         "DATABASE_URL": engines.database_url,
         "NATS_URL": engines.nats_url,
+        "ADMITONE_MARKETPLACE": "image",
         **{f"ADMITONE_{user.upper()}_NATS_URL": engines.nats_url_of(user) for user in USERS},
         "ADMITONE_HOST": "127.0.0.1",
         "ADMITONE_PORT": str(port),

@@ -10,7 +10,6 @@ from support.sales import buys, pays
 from support.side_by_side import all_services, at
 
 from admitone.config import DATABASES
-from admitone.runtime.provisioning import create_databases
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = {"ADMITONE_ORDER_WINDOW_SECONDS": "3", "ADMITONE_SETTLE_SECONDS": "1"}
@@ -68,6 +67,8 @@ async def test_the_last_version_and_this_one_share_a_market_both_ways(own_house:
         before = await everything(old, old, ann, bob)
         left_open = await buys(at(old, bob), await at(old, ann).lists("While it was updated", 30))
 
+        migrated = await asyncio.to_thread(own_house.admitone, "migrate", "--create")  # While the old one serves.
+        assert migrated.returncode == 0, migrated.stderr
         async with all_services(own_house, "new", settings=SHORT) as new:
             of_both = await everything(old, new, ann, bob)
             await at(new, bob).sees_order(left_open, "cancelled", seconds=20)
@@ -92,9 +93,9 @@ async def test_the_last_version_and_this_one_share_a_market_both_ways(own_house:
 
 
 async def _from_nothing(house: House) -> None:
-    """No service has been here yet: the last version makes its tables itself, and this one finds them."""
+    """As the last version makes it: each role owns its database, and no service has been there yet."""
     administrator = await asyncpg.connect(house.engines.database_url)
     for database in DATABASES:
         await administrator.execute(f"DROP DATABASE {database} WITH (FORCE)")
+        await administrator.execute(f"CREATE DATABASE {database} OWNER {database} TEMPLATE template0")
     await administrator.close()
-    await create_databases(house.engines.database_url, DATABASES)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from admitone.config import SERVICES_WITH_A_DATABASE, own_database_url
+from admitone.config import SERVICES_WITH_A_DATABASE, owner_database_url
 from admitone.kit.data.connection import BY_INDEX, prepare_connection
 from admitone.kit.data.migrations import migrate_at
 from admitone.runtime.engines import Engines
@@ -71,7 +71,7 @@ async def own_ground() -> AsyncIterator[Ground]:
             engines.start()
             await engines.ready()
             await create_databases(engines.database_url, SERVICES_WITH_A_DATABASE)
-            urls = {name: own_database_url(engines.database_url, name) for name in SERVICES_WITH_A_DATABASE}
+            urls = {name: owner_database_url(engines.database_url, name) for name in SERVICES_WITH_A_DATABASE}
             for name, url in urls.items():
                 await migrate_at(url, name)
             async with ground_at(urls) as ground:

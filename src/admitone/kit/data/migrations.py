@@ -8,6 +8,7 @@ from importlib.resources import files
 import asyncpg
 
 from admitone.kit.data.connection import Connection
+from admitone.kit.data.rights import check_marketplace, claim, grant
 
 LOCK = 0x41444D4954  # "ADMIT"
 KIT = "kit.data"
@@ -78,11 +79,21 @@ async def status(connection: Connection, service: str) -> MigrationStatus:
     )
 
 
-async def migrate_at(url: str, service: str, packages: Sequence[str] = ()) -> list[str]:
-    """Open a connection to this address, and migrate the database by it."""
+async def migrate_at(url: str, service: str, packages: Sequence[str] = (), marketplace: str | None = None) -> list[str]:
+    """Migrate the database at this address, claim it for the marketplace, and give the role of the service's name its rights there.
+
+    Raises ForeignMarketplace, before anything is changed, and what `migrate` raises.
+    """
     connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": f"{service} migrate"})
     try:
-        return await migrate(connection, service, packages)
+        if marketplace is not None:
+            await check_marketplace(connection, service, marketplace)
+        applied = await migrate(connection, service, packages)
+        if marketplace is not None:
+            await claim(connection, service, marketplace)
+        if not packages:
+            await grant(connection, service)
+        return applied
     finally:
         await connection.close()
 

@@ -17,18 +17,30 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 
 from admitone.kit.delivery.connection import connect
 from admitone.kit.delivery.sender import Outgoing, Sender, StreamError
+from admitone.kit.marketplace import ForeignMarketplace
 from admitone.kit.observe.log import log
 
 STREAM = "ADMITONE"
+MARKETPLACE = "marketplace"
+"""The stream's metadata have the marketplace's name under this key."""
 REQUEST_TIMEOUT_SECONDS = 2.0
 REPORT_EVERY_SECONDS = 30.0
+
+WITHOUT_JETSTREAM = (10008, 10039, 10076)
+STORAGE_FULL = (10023, 10028, 10047, 10077)
+"""Codes of JetStream's errors; https://github.com/nats-io/nats-server/blob/main/server/errors.json has all of them."""
 
 BUS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 """Errors of a bus that is unavailable or failing: the same call may succeed when it is retried."""
 
 
+class _StreamSettings(msgspec.Struct):
+    metadata: dict[str, str] = {}
+
+
 class _StreamInfo(msgspec.Struct):
     created: str = ""
+    config: _StreamSettings = msgspec.field(default_factory=_StreamSettings)
     error: StreamError | None = None
 
 
@@ -39,11 +51,12 @@ class BusClosed(Exception):
 class Bus:
     """Reconnects for ever. Errors are logged at most every 30 s, and `state` shows them."""
 
-    def __init__(self, service: str, url: str, replicas: int = 1) -> None:
-        """`replicas`: on how many servers the stream is kept, if it has to be created."""
+    def __init__(self, service: str, url: str, replicas: int = 1, marketplace: str | None = None) -> None:
+        """`replicas`: on how many servers the stream is kept, if it has to be created. `marketplace`: whose stream it has to be."""
         self.service = service
         self.url = url
         self.replicas = replicas
+        self.marketplace = marketplace
         self.epoch = 0
         """Incremented on every disconnect, reconnect or stream loss; the relay repairs the stream when it changes."""
         self.client = Client()
@@ -111,43 +124,56 @@ class Bus:
                 await asyncio.wait_for(self.client.close(), 1)
 
     async def ensure_stream(self) -> None:
-        """Create the stream if it is missing; the settings of an existing one are left as they are."""
+        """Create the stream if it is missing; the settings of an existing one are left as they are. Raises ForeignMarketplace."""
         while True:
             try:
-                with contextlib.suppress(nats.js.errors.NotFoundError):
-                    await self.stream_created()
-                    return
-                await self.stream.add_stream(
-                    StreamConfig(
-                        name=STREAM,
-                        num_replicas=self.replicas,
-                        subjects=["events.>"],
-                        storage=StorageType.FILE,
-                        retention=RetentionPolicy.LIMITS,
-                        discard=DiscardPolicy.NEW,
-                        allow_direct=True,
-                    )
-                )
-                return
-            except nats.js.errors.BadRequestError:  # Somebody was faster, with other settings.
+                if not await self._stream_exists():
+                    await self._create_stream()
                 return
             except BUS_ERRORS as error:
+                with contextlib.suppress(*BUS_ERRORS):
+                    if isinstance(error, nats.js.errors.BadRequestError) and await self._stream_exists():
+                        return  # Somebody was faster, with other settings.
                 self.report_error(error)
                 await asyncio.sleep(1)
+
+    async def _stream_exists(self) -> bool:
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            await self.stream_created()
+            return True
+        return False
+
+    async def _create_stream(self) -> None:
+        await self.stream.add_stream(
+            StreamConfig(
+                name=STREAM,
+                num_replicas=self.replicas,
+                subjects=["events.>"],
+                storage=StorageType.FILE,
+                retention=RetentionPolicy.LIMITS,
+                discard=DiscardPolicy.NEW,
+                allow_direct=True,
+                metadata={MARKETPLACE: self.marketplace} if self.marketplace else None,
+            )
+        )
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[int | Exception]:
         """Send messages to the stream, all at once; each one's number there, or why it has none. Raises BUS_ERRORS."""
         return await self._sender.send(messages)
 
     async def stream_created(self) -> str:
-        """When the stream was created. A different time than before means a different stream. Raises BUS_ERRORS.
+        """When the stream was created. A different time than before means a different stream. Raises BUS_ERRORS, ForeignMarketplace.
 
         Not by stream_info of nats-py, which builds objects of all that the stream has to say of itself.
         """
         answer = await self.client.request(f"$JS.API.STREAM.INFO.{STREAM}", timeout=REQUEST_TIMEOUT_SECONDS)
         info = msgspec.json.decode(answer.data, type=_StreamInfo)
         if info.error is not None:
-            raise nats.js.errors.NotFoundError(code=info.error.code, err_code=info.error.err_code, description=info.error.description)
+            kind = nats.js.errors.NotFoundError if info.error.code == 404 else nats.js.errors.APIError
+            raise kind(code=info.error.code, err_code=info.error.err_code, description=info.error.description)
+        theirs = info.config.metadata.get(MARKETPLACE, self.marketplace)  # A stream of an older version has no name.
+        if self.marketplace is not None and theirs != self.marketplace:
+            raise ForeignMarketplace(f"The stream {STREAM} of the event bus", str(theirs), self.marketplace)
         return info.created
 
     def report_error(self, error: Exception) -> None:
@@ -163,4 +189,19 @@ class Bus:
         self._failed_at = time.monotonic()
         if self._failed_at - self._reported_at > REPORT_EVERY_SECONDS:
             self._reported_at = self._failed_at
-            log.warning("bus_error", message="a call to the event bus has failed; it is retried", service=self.service, error=repr(error))
+            log.warning(
+                "bus_error",
+                message=f"{known_cause(error) or 'a call to the event bus has failed'}; it is retried",
+                service=self.service,
+                error=repr(error),
+            )
+
+
+def known_cause(error: BaseException) -> str | None:
+    """What is wrong with the bus, in words, for those errors that a person has to do something about."""
+    code = error.err_code if isinstance(error, nats.js.errors.APIError) else None
+    if isinstance(error, nats.errors.NoRespondersError) or code in WITHOUT_JETSTREAM:
+        return "the event bus has no JetStream, or no majority of its servers: start nats-server with jetstream in its settings"
+    if code in STORAGE_FULL:
+        return "the event bus can't store any more: its volume, or a limit of it, is full"
+    return None

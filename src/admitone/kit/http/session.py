@@ -56,6 +56,11 @@ class Verifier:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             self._keys[key_id(raw)] = Ed25519PublicKey.from_public_bytes(raw)
 
+    @property
+    def key_ids(self) -> list[str]:
+        """The names of the keys whose signatures count."""
+        return sorted(self._keys)
+
     def user(self, token: str) -> User | None:
         """Whose token this is, or None for one that is not ours, not whole or has ended."""
         user = self._seen.get(token) or self.signed_by_us(token)

@@ -1,6 +1,6 @@
 """ok, look or bad: what was found, against what is expected of a healthy system, and what to do when it is otherwise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -59,6 +59,7 @@ def judge(found: Found) -> list[Line]:
         *(line for bus in found.buses for line in _bus(bus)),
         *(_database(name, database) for name, database in found.databases.items()),
         *(_ready(name, ready) for name, ready in found.ready.items()),
+        *_keys(found.ready),
         *(line for name, database in found.databases.items() for line in _gauges(name, database)),
         *(_consumer(service, bus) for bus in found.buses for service in bus.services if _hears(service)),
         *_clocks(found),
@@ -151,6 +152,22 @@ def _ready(service: str, ready: Ready) -> Line:
         advice = "It can't reach the event bus: what it says is kept, and what others say does not reach it."
         return Line(check="ready", service=service, state="look", value=f"ready, but the bus is {ready.bus}", advice=advice)
     return Line(check="ready", service=service, state="ok", value="ready")
+
+
+def _keys(ready: Mapping[str, Ready]) -> Iterator[Line]:
+    """Sessions that auth makes are accepted by a service that has the same public keys."""
+    known = {service: one.key_ids for service, one in ready.items() if one.key_ids is not None}
+    of_auth = known.pop("auth", None)
+    for service, keys in known.items():
+        if of_auth is not None and keys != of_auth:
+            refused = "none of them" if not keys & of_auth else "not all of them"
+            yield Line(
+                check="keys",
+                service=service,
+                state="bad" if not keys & of_auth else "look",
+                value=f"auth has other public keys, it knows {refused}",
+                advice="Give all services the same ADMITONE_PUBLIC_KEYS, and start it anew: it refuses whom auth has signed in.",
+            )
 
 
 def _gauges(service: str, database: Database) -> Iterator[Line]:

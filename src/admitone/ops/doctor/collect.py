@@ -69,6 +69,8 @@ class Ready:
     ready: bool | None = None
     """None when the one who answers knows nothing of this service."""
     bus: str = "ready"
+    key_ids: frozenset[str] | None = None
+    """The keys whose sessions it accepts; None when the one who answers does not say."""
 
 
 @dataclass
@@ -201,7 +203,9 @@ def _ready_of(service: str, url: str, said: Mapping[str, Any] | str) -> Ready:
         case bool(ready):  # A gateway.
             return Ready(url, ready=ready)
         case {"ready": ready, **more}:
-            return Ready(url, ready=bool(ready), bus=str(more.get("bus", "ready")))
+            keys = more.get("keys")
+            key_ids = frozenset(map(str, keys)) if isinstance(keys, list) else None
+            return Ready(url, ready=bool(ready), bus=str(more.get("bus", "ready")), key_ids=key_ids)
     return Ready(url)
 
 
