@@ -29,6 +29,8 @@ async def grant(connection: Connection, role: str) -> None:
         GRANT CONNECT ON DATABASE {database} TO {role};
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
-        REVOKE INSERT, UPDATE, DELETE ON migrations, marketplace FROM {role};
         """
     )
+    for table in ("migrations", "marketplace"):
+        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
+            await connection.execute(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}")

@@ -189,18 +189,14 @@ class Bus:
         self._failed_at = time.monotonic()
         if self._failed_at - self._reported_at > REPORT_EVERY_SECONDS:
             self._reported_at = self._failed_at
-            log.warning(
-                "bus_error",
-                message=f"{known_cause(error) or 'a call to the event bus has failed'}; it is retried",
-                service=self.service,
-                error=repr(error),
-            )
+            cause = known_cause(error) or "a call to the event bus has failed"
+            log.warning("bus_error", message=f"{cause}; it is retried", service=self.service, error=repr(error))
 
 
 def known_cause(error: BaseException) -> str | None:
     """What is wrong with the bus, in words, for those errors that a person has to do something about."""
     code = error.err_code if isinstance(error, nats.js.errors.APIError) else None
-    if isinstance(error, nats.errors.NoRespondersError) or code in WITHOUT_JETSTREAM:
+    if isinstance(error, nats.errors.NoRespondersError | nats.js.errors.ServiceUnavailableError) or code in WITHOUT_JETSTREAM:
         return "the event bus has no JetStream, or no majority of its servers: start nats-server with jetstream in its settings"
     if code in STORAGE_FULL:
         return "the event bus can't store any more: its volume, or a limit of it, is full"
