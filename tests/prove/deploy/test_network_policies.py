@@ -36,8 +36,8 @@ def needed(overlay: str, inside: list[str]) -> set[tuple[str, str, int]]:
         *((name, "dns", 53) for name in inside),
         ("nats", "nats", 6222),
         *((source, "postgres", port) for source in ("postgres", "operator") for port in (5432, 8000)),
-        # The address of the API server is not known here, so the instances may reach any.
-        *(("postgres", target, port) for target in ("API server", "internet") for port in (443, 6443)),
+        # No label names the API server, so the instances may reach everything outside by https.
+        *(("postgres", endpoint.name, port) for endpoint in OUTSIDE for port in (443, 6443)),
     }
     if overlay == "production":
         table |= {("payments", "internet", 443)}
@@ -67,9 +67,6 @@ def surprises(overlay: str, objects: list[Object]) -> list[str]:
                 continue
             for port in PORTS:
                 may, must = allows(policies, source, target, port), (source.name, target.name, port) in table
-                # What lies on the pods' network under no name of ours: a rule for any address allows a pod's, too, but nothing listens there.
-                if source.name == "postgres" and port in (443, 6443) and target.name not in ("API server", "internet"):
-                    continue
                 if may != must:
                     found.append(f"{source.name} {'may' if may else 'can not'} reach {target.name}:{port}")
     return found
