@@ -1,5 +1,8 @@
 """The manifests are valid, and mean what they should: parts that name each other fit, pods are hardened, stop in good order, are probed."""
 
+import asyncio
+import contextlib
+import functools
 import json
 import os
 import re
@@ -10,7 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from support.house import eventually
 from support.manifests import (
     MANIFESTS,
     OVERLAYS,
@@ -32,7 +37,7 @@ from support.manifests import (
 from admitone import __version__
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.runtime.process import DATABASE_WITHIN_SECONDS, END_WITHIN_SECONDS
-from admitone.runtime.programs import nats_program
+from admitone.runtime.programs import free_port, nats_program
 from admitone.services import SERVICES
 
 KUBERNETES = ("1.32", "1.37")
@@ -427,13 +432,62 @@ def test_nats_has_as_many_servers_as_the_stream_has_copies(objects: list[Object]
     assert nats["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > int(stop[1])
 
 
-def test_nats_takes_its_configuration(objects: list[Object], tmp_path: Path) -> None:
-    for name, text in next(one for one in of_kind(objects, "ConfigMap") if "nats.conf" in one["data"])["data"].items():
-        (tmp_path / name).write_text(text.replace('"/data"', json.dumps(str(tmp_path))))
-    (tmp_path / "users.conf").write_text('users: [ { user: orders, password: "secret" } ]')
-    command = [nats_program(), "-t", "-c", str(tmp_path / "nats.conf")]
-    done = subprocess.run(command, env={"POD_NAME": "nats-0"}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+@contextlib.contextmanager
+def nats_servers(objects: list[Object], folder: Path) -> Iterator[dict[str, str]]:
+    """The servers of the StatefulSet as processes of this machine, each with its monitoring address: other ports, the rest as it is."""
+    nats, addresses = find(objects, "StatefulSet", "nats"), dict[str, str]()
+    config = next(one["data"] for one in of_kind(objects, "ConfigMap") if "nats.conf" in one["data"])
+    names = [f"nats-{number}" for number in range(nats["spec"]["replicas"])]
+    ports = {name: {4222: free_port(), 8222: free_port(), 6222: free_port()} for name in names}
+    with contextlib.ExitStack() as running:
+        for name in names:
+            own = folder / name
+            own.mkdir()
+            texts = {**config, "users.conf": 'users: [ { user: orders, password: "secret" } ]'}
+            here = {f": {usual}": f": {port}" for usual, port in ports[name].items()}
+            here |= {f"{peer}.nats-headless:6222": f"127.0.0.1:{ports[peer][6222]}" for peer in names}
+            here |= {"/var/run/nats": str(own), "/data": str(own / "data")}
+            for file, text in texts.items():
+                (own / file).write_text(functools.reduce(lambda done, pair: done.replace(*pair), here.items(), text))
+            log = running.enter_context((own / "log").open("w"))
+            command = [nats_program(), "-c", str(own / "nats.conf")]
+            process = running.enter_context(subprocess.Popen(command, env={"POD_NAME": name}, stdout=log, stderr=log))
+            running.callback(process.terminate)
+            addresses[name] = f"http://127.0.0.1:{ports[name][8222]}"
+        yield addresses
+
+
+async def test_its_servers_are_one_cluster_and_answer_their_probes(objects: list[Object], tmp_path: Path) -> None:
+    (container,) = containers_of(find(objects, "StatefulSet", "nats"))
+    probes = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
+    with nats_servers(objects, tmp_path) as addresses:
+        async with httpx.AsyncClient() as client:
+
+            async def healthy() -> bool:
+                with contextlib.suppress(httpx.HTTPError):
+                    answers = [await client.get(address + path) for address in addresses.values() for path in probes]
+                    return all(answer.status_code == 200 for answer in answers)
+                return False
+
+            async def peers(address: str) -> set[str]:
+                """The servers that this one keeps streams with, as their leader or as it knows its leader."""
+                meta = (await client.get(f"{address}/jsz")).json().get("meta_cluster", {})
+                return {meta.get("leader", ""), *(peer["name"] for peer in meta.get("replicas", ()))} - {""}
+
+            await eventually(healthy, seconds=30)
+            found = {name: (await client.get(f"{address}/varz")).json()["server_name"] for name, address in addresses.items()}
+            assert found == {name: name for name in addresses}
+            if len(addresses) > 1:
+
+                async def one_cluster() -> bool:
+                    known = [await peers(address) for address in addresses.values()]
+                    return set(addresses) in known and all(known)
+
+                await eventually(one_cluster, seconds=30)
+        stop = [part.replace("/var/run/nats", str(tmp_path / "nats-0")) for part in container["lifecycle"]["preStop"]["exec"]["command"]]
+        done = subprocess.run([nats_program(), *stop[1:]], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        await eventually(lambda: asyncio.sleep(0, "lame duck" in (tmp_path / "nats-0/log").read_text().lower()))
 
 
 def test_the_alerts_are_those_of_the_documentation() -> None:
