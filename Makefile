@@ -1,8 +1,9 @@
 # make run    open the marketplace at http://localhost:8000
 # make test   lint, types and tests; CI (.ci/run) runs make browser and make prove as well
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
-# make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up`; the last version beside this one; three NATS servers, a standby (three minutes)
-# make check-deploy  build deploy/Dockerfile and run the image hardened; roll two replicas behind nginx (needs root and Debian; three minutes the first time, one later)
+# make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up` (two minutes)
+# make check-deploy  build deploy/Dockerfile and run the image hardened; read the manifests, and sell a ticket with them (needs root and Debian; five minutes the first time, three later)
+# make check-cluster  two replicas behind nginx, rolled under load; the last version beside this one; three NATS servers, a standby of PostgreSQL (three minutes)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
 # make fuzz  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
 # make prove  all that shows that no ticket is sold twice: simulate, planted bugs, faults, races, fuzz, chaos (a quarter of an hour)
@@ -19,7 +20,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test types units browser faults check-deploy races fuzz screenshots stripe docs figures bench money-soak lock clean simulate plant chaos prove
+.PHONY: run test types units browser faults check-deploy check-cluster races fuzz screenshots stripe docs figures bench money-soak lock clean simulate plant chaos prove
 
 run: .venv/run
 	@exec $(BIN)/admitone up
@@ -42,9 +43,13 @@ browser: .venv/browser
 faults: .venv/test
 	$(BIN)/pytest tests/prove/faults
 
-check-deploy: .venv/test
+check-deploy: .venv/test .venv/deploy/installed
 	scripts/image.sh
 	$(BIN)/pytest -n0 tests/prove/deploy
+
+check-cluster: .venv/test .venv/deploy/installed
+	scripts/install_tools.sh nginx
+	$(BIN)/pytest -n0 tests/prove/cluster
 
 races: .venv/test
 	$(BIN)/pytest -n0 tests/prove/races
@@ -68,6 +73,7 @@ prove: .venv/fuzz
 	$(MAKE) simulate FIRST=1
 	$(MAKE) chaos SEED=1
 	$(MAKE) faults
+	$(MAKE) check-cluster
 	$(MAKE) races
 	$(MAKE) fuzz
 
@@ -85,6 +91,12 @@ figures: .venv/run
 
 bench: .venv/run .venv/conventional/installed
 	PYTHONPATH=src $(BIN)/python -m bench $(if $(QUICK),--quick --compare) --conventional .venv/conventional/bin/python
+
+.venv/deploy/installed: requirements-deploy.txt
+	@echo "Installing what reads manifests, in an environment of its own (half a minute, once) ..."
+	@test -x .venv/deploy/bin/python || $(PYTHON) -m venv .venv/deploy
+	@.venv/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 .venv/conventional/installed: bench/conventional/requirements.txt
 	@echo "Installing what bench/conventional needs, in an environment of its own (once) ..."
@@ -132,6 +144,8 @@ lock:
 		--group fuzz --constraint requirements-dev.txt --output-file requirements-fuzz.txt
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--constraint requirements.txt --output-file deploy/requirements.txt pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group deploy --constraint requirements-dev.txt --output-file requirements-deploy.txt
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group conventional --constraint requirements-dev.txt --output-file bench/conventional/requirements.txt
 

@@ -1,17 +1,13 @@
 #!/usr/bin/env bash
 # Builds deploy/Dockerfile as localhost/admitone:check with buildah, on a base of Debian's packages: no registry of images is asked.
-# Needs root and Debian; installs what it needs. The base (a minute to make, 120 MB) is kept in .venv/image-base.tar.
+# Needs root and Debian. The base (a minute to make, 120 MB) is kept in .venv/image-base.tar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=localhost/admitone:check
 base=localhost/admitone-base:check
 tar=.venv/image-base.tar
 
-if ! { command -v buildah && command -v podman && command -v runc && command -v mmdebstrap && command -v nginx; } >/dev/null; then
-    echo "Installing buildah, podman, runc, mmdebstrap and nginx (half a minute, once) ..."
-    apt-get -qq update >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends buildah podman runc mmdebstrap nginx-light >/dev/null
-fi
+scripts/install_tools.sh buildah podman runc mmdebstrap nginx
 
 if [ ! -f "$tar" ]; then
     echo "Making a base with Python from Debian's packages (a minute, once) ..."
