@@ -34,6 +34,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str = "http://localhost:8000"
+    allowed_origins: frozenset[str] = frozenset()
+    """Of other front ends, whose pages may call the API with the visitor's session."""
     marketplace: str | None = None
     """What tells this marketplace from others on the same engines: the stream and the databases carry it."""
     data: Path = Path(".data")
@@ -185,6 +187,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         host=host,
         port=port,
         public_url=read("ADMITONE_PUBLIC_URL", f"http://localhost:{port}", values.public_url(allow_http)),
+        allowed_origins=read("ADMITONE_ALLOWED_ORIGINS", frozenset(), values.origins(allow_http)),
         marketplace=read("ADMITONE_MARKETPLACE", None, values.marketplace),
         data=read("ADMITONE_DATA", Path(".data"), Path),
         database_url=read("DATABASE_URL", None, values.database_url),

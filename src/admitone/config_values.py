@@ -104,6 +104,15 @@ def public_url(allow_http: bool) -> Callable[[str], str]:
     return parse
 
 
+def origins(allow_http: bool) -> Callable[[str], frozenset[str]]:
+    parse = public_url(allow_http)
+
+    def parse_all(text: str) -> frozenset[str]:
+        return frozenset(parse(part.strip()) for part in text.split(",") if part.strip())
+
+    return parse_all
+
+
 def marketplace(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", text):
         raise ValueError(f"must be a name of at most 40 lower-case letters, digits and hyphens, such as town-hall, not {text[:40]!r}")

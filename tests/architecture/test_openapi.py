@@ -80,7 +80,7 @@ def test_a_document_is_whole(service: str) -> None:
 
 def test_a_form_says_its_rules() -> None:
     forms: dict[str, Any] = {name: schema for found in DOCUMENTS.values() for name, schema in found["components"]["schemas"].items()}
-    ticket, order, sign_up = forms["TicketForm"], forms["OrderForm"], forms["SignUpForm"]
+    ticket, order, sign_up = forms["EditForm"], forms["OrderForm"], forms["SignUpForm"]
     assert ticket["additionalProperties"] is order["additionalProperties"] is sign_up["additionalProperties"] is False
     assert (ticket["required"], order["required"]) == (["title", "price"], ["ticketId"])
     assert (ticket["properties"]["title"]["minLength"], ticket["properties"]["title"]["maxLength"]) == (1, 200)

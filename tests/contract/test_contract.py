@@ -203,6 +203,19 @@ async def test_only_its_seller_edits_a_ticket(house: House) -> None:
     assert answer.json() == ticket | {"title": "🎫 Balcony", "price": 0.5, "version": 2}
 
 
+async def test_a_change_to_what_has_changed_meanwhile_is_refused(house: House) -> None:
+    (ann,) = await house.people("ann")
+    ticket = await listed(ann)
+    path, changed = f"/api/tickets/{ticket['id']}", {"title": "Second row", "price": 40}
+    answer = await ann.client.put(path, json={**changed, "version": ticket["version"]})
+    assert (answer.status_code, answer.json()["version"]) == (200, ticket["version"] + 1)
+    refused(await ann.client.put(path, json={"title": "Third row", "price": 1, "version": ticket["version"]}), 409, "version")
+    assert (await ann.client.get(path)).json()["title"] == "Second row"
+    assert (await ann.client.put(path, json={"title": "Third row", "price": 50})).status_code == 200  # Without, the last one wins.
+    for version in (0, -1, "1", 1.5, 2**31, True):
+        refused(await ann.client.put(path, json={**changed, "version": version}), 400, "version")
+
+
 async def test_a_note_is_its_sellers_until_somebody_has_paid(house: House) -> None:
     ann, bob = await house.people("ann", "bob")
     ticket = (await ann.ask("POST", "/api/tickets", {"title": title(), "price": 5, "note": "🎫\n" * 1000})).json()
@@ -407,6 +420,26 @@ async def test_orders_are_paged_newest_first(house: House) -> None:
     assert [order["id"] for order in first.json() + rest.json()] == made[::-1]
 
 
+async def test_ones_orders_are_listed_by_status(house: House) -> None:
+    ann, bob = await house.people("ann", "bob")
+    cancelled, paid, active = [await reserved(bob, await listed(ann)) for _ in range(3)]
+    assert (await bob.cancels(cancelled)).status_code == 204
+    await bob.pays(paid)
+    await bob.sees_order(paid, "complete")
+
+    async def ids(status: str) -> list[str]:
+        return [order["id"] for order in (await bob.client.get("/api/orders", params={"status": status})).json()]
+
+    assert await ids("active") == [active["id"]]
+    assert await ids("complete") == [paid["id"]]
+    assert await ids("cancelled") == [cancelled["id"]]
+    assert await ids("created") + await ids("awaiting:payment") == [active["id"]]
+    assert len((await bob.client.get("/api/orders")).json()) == 3
+    page = await bob.client.get("/api/orders", params={"status": "active", "limit": "1"})
+    assert "link" not in page.headers
+    refused(await bob.client.get("/api/orders", params={"status": "open"}), 400, "status")
+
+
 async def test_a_buyer_holds_eight_unpaid_orders_and_no_more(house: House) -> None:
     ann, bob = await house.people("ann", "bob")
     tickets = [await listed(ann) for _ in range(9)]
@@ -424,7 +457,7 @@ async def test_a_paid_order_is_complete_and_stays_so(house: House) -> None:
     order = await reserved(bob, ticket)
     answer = await bob.pays(order)
     assert answer.status_code == 201
-    assert set(answer.json()) == {"id", "status"}
+    assert set(answer.json()) == {"id", "orderId", "status", "stripeId"}
     assert (await bob.order(order))["status"] == "complete"
     refused(await bob.pays(order), 409)
     refused(await bob.cancels(order), 409)
@@ -519,6 +552,15 @@ async def test_a_wrong_method_is_refused_and_the_right_ones_are_named(house: Hou
     assert method not in allowed
 
 
+async def test_a_message_can_be_read_without_its_field(house: House) -> None:
+    (ann,) = await house.people("ann")
+    said = refused(await ann.client.post("/api/orders", json={"ticketId": 1, "colour": "red"}), 400, "ticketId", "colour")
+    assert [error["message"] for error in said["errors"]] == ["The ticket id must be an id.", "colour is not known here."]
+    assert said["detail"] == "The ticket id must be an id. colour is not known here."
+    said = refused(await ann.client.post("/api/users/signup", json={}), 400, "email", "password")
+    assert [error["message"] for error in said["errors"]] == ["The e-mail address is required.", "The password is required."]
+
+
 async def test_every_answer_can_be_traced_and_a_trace_may_be_brought_along(house: House) -> None:
     (ann,) = await house.people("ann")
     UUID((await ann.ask("GET", "/api/tickets")).headers["x-correlation-id"])
@@ -540,3 +582,40 @@ async def test_the_process_says_that_it_lives_and_is_ready(house: House) -> None
 async def test_no_cache_keeps_an_answer_of_the_api(house: House, path: str) -> None:
     (ann,) = await house.people("ann")
     assert (await ann.ask("GET", path)).headers["cache-control"] == "no-store"
+
+
+# Other front ends
+
+FRONT_END = "https://app.tickets.example"
+
+
+async def test_another_front_end_that_is_named_may_call_the_api(own_house: House) -> None:
+    await own_house.start(ADMITONE_ALLOWED_ORIGINS=f"{FRONT_END}, https://other.example")
+    (ann,) = await own_house.people("ann")
+    asks = {"Origin": FRONT_END, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    preflight = await ann.client.options("/api/tickets", headers=asks)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == FRONT_END
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert "idempotency-key" in preflight.headers["access-control-allow-headers"]
+    for method, path, body in (("POST", "/api/tickets", {"title": "Front row", "price": 30}), ("GET", "/api/tickets", None)):
+        answer = await ann.client.request(method, path, json=body, headers={"Origin": FRONT_END})
+        assert answer.is_success
+        assert answer.headers["access-control-allow-origin"] == FRONT_END
+        assert answer.headers["access-control-allow-credentials"] == "true"
+        assert "origin" in answer.headers["vary"].lower()
+    wrong = await ann.client.post("/api/tickets", json={}, headers={"Origin": FRONT_END})
+    assert wrong.headers["access-control-allow-origin"] == FRONT_END  # So that the front end can read what is wrong.
+    page = await ann.client.post("/sell", data={"title": "Front row", "price": "30"}, headers={"Origin": FRONT_END})
+    assert page.status_code == 403  # The pages' forms are the pages' own.
+
+
+async def test_a_front_end_that_is_not_named_is_refused_with_the_name_of_the_setting(own_house: House) -> None:
+    await own_house.start()
+    (ann,) = await own_house.people("ann")
+    answer = await ann.client.post("/api/tickets", json={"title": "Front row", "price": 30}, headers={"Origin": FRONT_END})
+    assert "ADMITONE_ALLOWED_ORIGINS" in refused(answer, 403)["detail"]
+    assert "access-control-allow-origin" not in answer.headers
+    assert f"{FRONT_END} is none of our origins: see ADMITONE_ALLOWED_ORIGINS" in own_house.log()
+    asks = {"Origin": FRONT_END, "Access-Control-Request-Method": "POST"}
+    assert (await ann.client.options("/api/tickets", headers=asks)).status_code == 405

@@ -43,12 +43,10 @@ async def test_a_marketplace_on_stripe(own_house: House) -> None:
         await bob.sees_order(sold, "refunded")
         assert intent.refunded == 4990
 
-        # The demo has no token that Stripe would know, and finds that out.
-        demo = own_house.admitone("demo", "--tickets", "2", STRIPE_SECRET_KEY="", STRIPE_PUBLISHABLE_KEY="")
-        assert (demo.returncode, "Nothing is bought" in demo.stdout) == (0, True), demo.stderr
-        assert {
-            row["status"] for row in await own_house.rows("orders", "SELECT status FROM orders WHERE order_id <> $1", UUID(sold["id"]))
-        } == {"cancelled"}
+        # The demo pays with tok_visa, which is a card for a test key.
+        without = {"STRIPE_SECRET_KEY": "", "STRIPE_PUBLISHABLE_KEY": ""}
+        demo = await asyncio.to_thread(own_house.admitone, "demo", "--tickets", "2", **without)
+        assert (demo.returncode, "sold" in demo.stdout) == (0, True), demo.stderr
 
         # A declined card, another one; one that the bank asks about, and tells us by a webhook.
         tried = await bob.buys(await ann.lists("Second row", 39.90))
@@ -69,7 +67,7 @@ async def test_a_marketplace_on_stripe(own_house: House) -> None:
         await bob.cancels(left)
         await ends_as(stub, left, "canceled")
         other = await bob.buys(await ann.lists("Fourth row", 19.90))
-        for token in ("tok_visa", "4242 4242 4242 4242", "ctoken_never_made"):
+        for token in ("tok_never_heard_of", "4242 4242 4242 4242", "ctoken_never_made"):
             refused = await bob.pays(other, token)
             assert (refused.status_code, refused.json()["type"]) == (400, "urn:admitone:unknown-token")
         assert await own_house.rows("payments", "SELECT 1 FROM charges WHERE order_id = $1", UUID(other["id"])) == []

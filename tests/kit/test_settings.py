@@ -28,6 +28,7 @@ WRONG = {
     "ADMITONE_MIGRATE": ["yes", "2"],
     "ADMITONE_ALLOW_PLAIN_CONNECTIONS": ["yes"],
     "ADMITONE_ALLOW_HTTP": ["yes"],
+    "ADMITONE_ALLOWED_ORIGINS": ["app.tickets.example", "https://a.example,http://b.example", "https://a.example/path", "*", "null"],
     "ADMITONE_MARKETPLACE": ["Town", "-town", "town-", "town hall", "x" * 41, "stadt/halle"],
     "ADMITONE_ORDERS_OWNER_DATABASE_URL": ["mysql://x/y"],
     "STRIPE_SECRET_KEY_FILE": ["/no/such/file", "/", "/dev/null", "x" * 5000],

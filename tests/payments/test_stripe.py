@@ -431,12 +431,26 @@ async def test_the_address_of_the_bank_is_where_stripe_says(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["4242424242424242", "tok_visa", "ctoken_", "ctoken_a/../b", "ctoken_a\n", "pi_abc", "ctoken_" + "a" * 200]
+    "text", ["4242424242424242", "tok_", "tok_a/../b", "ctoken_", "ctoken_a/../b", "ctoken_a\n", "pi_abc", "ctoken_" + "a" * 200]
 )
 async def test_what_is_no_token_goes_nowhere(scene: Scene, text: str) -> None:
     with pytest.raises(UnknownToken):
         await scene.processor.token(text)
     assert scene.stub.calls == []
+
+
+async def test_a_test_token_is_a_card_with_a_test_key_only(scene: Scene) -> None:
+    """As the clients of the reference system send it: https://docs.stripe.com/testing"""
+    token = await scene.processor.token("tok_visa")
+    assert scene.stub.tokens[token].card == "pm_card_visa"
+    with pytest.raises(UnknownToken):
+        await scene.processor.token("tok_never_heard_of")
+    live = StripeProcessor(scene.stub.settings(stripe_secret_key="sk_live_StubOfStripe0001"))
+    asked = len(scene.stub.calls)
+    with pytest.raises(UnknownToken):
+        await live.token("tok_visa")
+    await live.close()
+    assert len(scene.stub.calls) == asked
 
 
 async def test_a_token_is_good_once_and_for_its_time(scene: Scene) -> None:

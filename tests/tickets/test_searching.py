@@ -12,10 +12,12 @@ from conftest import Rehearse
 from support.facts import ANN, BOB, A, order_created
 
 from admitone import tickets
+from admitone.config import owner_database_url
 from admitone.kit.http.amount import Price
 from admitone.kit.http.paging import cursor_of
 from admitone.kit.http.problem import BadInput
-from admitone.kit.testing import Rehearsal
+from admitone.kit.testing import Rehearsal, rehearsal
+from admitone.runtime.engines import Engines
 from admitone.tickets import commands, repository
 from admitone.tickets.model import Search, Sort, Ticket
 
@@ -112,10 +114,10 @@ async def test_a_search_finds_what_there_is_however_it_goes_about_it(
             assert [ticket.title for ticket in await pages(it, msgspec.structs.replace(wanted, limit=4))] == expected, wanted
 
 
-async def test_what_is_rare_is_found_by_an_index(rehearse: Rehearse) -> None:
+async def test_what_is_rare_is_found_by_an_index(engines: Engines) -> None:
     """The index is for just the expression that the search asks for, or it would never be used."""
     asked: list[asyncpg.connection.LoggedQuery] = []
-    async with rehearse(tickets.service) as it:
+    async with rehearsal(tickets.service, owner_database_url(engines.database_url, "tickets")) as it:  # Only the owner may analyze it.
         await lists(it, ("U2", 100), *[("Front row", 100)] * 500)
         await it.rows("ANALYZE tickets")
         with it.tx.connection.query_logger(asked.append):

@@ -83,9 +83,10 @@ def test_every_state_of_an_order_has_words() -> None:
 
 
 def test_errors_are_told_beside_their_field_and_the_rest_above_the_form() -> None:
-    errors = [{"field": "price", "message": "is required"}, {"field": "", "message": "Not today."}, {"field": "odd", "message": "is odd"}]
-    found = errors_by_field(Refused(400, "bad-input", "", errors), {"price": "The price"})
-    assert found == {"price": "The price is required.", "": "Not today. odd: is odd"}
+    said = [("price", "The price is required."), ("", "Not today."), ("odd", "odd is not known here.")]
+    errors = [{"field": field, "message": message} for field, message in said]
+    found = errors_by_field(Refused(400, "bad-input", "", errors), ("title", "price"))
+    assert found == {"price": "The price is required.", "": "Not today. odd is not known here."}
 
 
 def test_a_key_that_is_none_is_drawn_anew() -> None:

@@ -11,6 +11,7 @@ from admitone.kit.http.problem import Problem
 Email = Annotated[
     str,
     Meta(
+        title="e-mail address",
         max_length=254,
         pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+\Z",
         description="must be an e-mail address such as ann@example.com",
@@ -28,7 +29,13 @@ class SignUpForm(Struct):
 class SignInForm(Struct):
     email: Annotated[
         str,
-        Meta(min_length=1, max_length=254, description="must be the e-mail address of the account", examples=["ann@example.com"]),
+        Meta(
+            title="e-mail address",
+            min_length=1,
+            max_length=254,
+            description="must be the e-mail address of the account",
+            examples=["ann@example.com"],
+        ),
     ]
     password: Annotated[
         str,

@@ -8,13 +8,18 @@ from admitone.events import ExpirationComplete, OrderEvent
 from admitone.expiration import repository
 from admitone.expiration.repository import Timer
 from admitone.kit.data.db import Tx
-from admitone.kit.observe.log import correlation_scope
+from admitone.kit.observe.log import correlation_scope, log
 from admitone.kit.service import Delivered
 
 
 async def follow_orders(tx: Tx, run: Sequence[Delivered]) -> None:
     """Set the timers of open orders; remove those of orders that have ended."""
-    await repository.set_timers(tx, [_timer(delivered.event, delivered.correlation_id) for delivered in run])
+    timers = [_timer(delivered.event, delivered.correlation_id) for delivered in run]
+    await repository.set_timers(tx, timers)
+    for timer in timers:
+        if timer.due is not None:
+            due = timer.due.isoformat(timespec="seconds")
+            log.info("timer_set", message=f"order {timer.order_id} expires at {due}", correlation=timer.correlation_id)
 
 
 def _timer(order: OrderEvent, correlation_id: UUID) -> Timer:

@@ -9,9 +9,11 @@ from msgspec import Struct
 from admitone.kit.http.amount import Price, major
 from admitone.kit.http.form import Moment
 from admitone.kit.http.idempotency import Key
+from admitone.kit.http.paging import Page
 from admitone.kit.http.problem import NotFound, Problem
 
 Status = Literal["created", "awaiting:payment", "complete", "cancelled", "refunded"]
+ACTIVE: tuple[Status, ...] = ("created", "awaiting:payment")
 Reason = Literal["by_buyer", "expired", "price_changed", "withdrawn", "payment_failed"]
 """Why an order was cancelled."""
 Refusal = Literal["taken", "sold", "another_price", "too_many_open", "withdrawn"]
@@ -23,6 +25,17 @@ class OrderForm(Struct, rename="camel"):
     ticket_id: UUID
     price: Price | None = None
     """The price that the buyer saw."""
+
+
+class OrdersWanted(Page):
+    """Which of one's own orders are listed: all, or those in one status; `active` are those that can still be paid."""
+
+    status: Literal["active", Status] | None = None
+
+    @property
+    def statuses(self) -> list[str] | None:
+        """None for all."""
+        return list(ACTIVE) if self.status == "active" else [self.status] if self.status else None
 
 
 class Wish(NamedTuple):
@@ -115,6 +128,7 @@ class OrderView(Struct, frozen=True, rename="camel"):
     """Whether the buyer has had more time: that is given once."""
     server_time: Moment
     version: int
+    ticket_id: UUID
     ticket: OrderedTicket
     currency: str
     paid: bool
@@ -134,6 +148,7 @@ class OrderView(Struct, frozen=True, rename="camel"):
             order.extended,
             now,
             order.version,
+            order.ticket_id,
             ticket,
             order.currency,
             order.charge_id is not None,

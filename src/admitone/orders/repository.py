@@ -255,20 +255,24 @@ async def get(tx: Tx, order_id: UUID) -> Order | None:
     return await tx.one(Order, "SELECT * FROM orders WHERE order_id = $1", order_id)
 
 
-async def list_by_user(tx: Tx, user_id: UUID, limit: int, cursor: str | None) -> list[Order]:
-    """A user's orders, newest first, one more than the limit where there are more. Raises BadInput for a bad cursor."""
+async def list_by_user(tx: Tx, user_id: UUID, statuses: Sequence[str] | None, limit: int, cursor: str | None) -> list[Order]:
+    """A user's orders in these statuses (in all, for None), newest first, one more than the limit where there are more.
+
+    Raises BadInput for a bad cursor.
+    """
     created_at, order_id = after(cursor, by=datetime)
     return await tx.all(
         Order,
         """
         SELECT * FROM orders
-        WHERE user_id = $1 AND ($2::uuid IS NULL OR (created_at, order_id) < ($3, $2))
+        WHERE user_id = $1 AND ($2::uuid IS NULL OR (created_at, order_id) < ($3, $2)) AND ($5::text[] IS NULL OR status = ANY ($5))
         ORDER BY created_at DESC, order_id DESC LIMIT $4
         """,
         user_id,
         order_id,
         created_at,
         limit + 1,
+        statuses,
     )
 
 

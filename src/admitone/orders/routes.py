@@ -10,7 +10,7 @@ from admitone.kit.http.app import eventually, read, read_query
 from admitone.kit.http.binding import AnyRequest
 from admitone.kit.http.documented import documented
 from admitone.kit.http.idempotency import key_of, once
-from admitone.kit.http.paging import LINK, Page, links
+from admitone.kit.http.paging import LINK, links
 from admitone.kit.http.problem import Problem
 from admitone.kit.http.session import User
 from admitone.kit.observe.log import correlation
@@ -25,6 +25,7 @@ from admitone.orders.model import (
     OrderEnded,
     OrderForm,
     OrderNotFound,
+    OrdersWanted,
     OrderView,
     TicketSold,
     TicketTaken,
@@ -62,13 +63,13 @@ async def create_order(request: AnyRequest, db: Database, user: User, orders: Or
     return Response(answer.body, status_code=answer.status, media_type="application/json")
 
 
-@documented(query=Page, answers={200: list[OrderView]}, gives_headers=LINK)
+@documented(query=OrdersWanted, answers={200: list[OrderView]}, gives_headers=LINK)
 @get("/")
 async def my_orders(request: AnyRequest, db: Database, user: User) -> Response[list[OrderView]]:
     """One's own orders, newest first."""
-    page = read_query(request, Page)
+    page = read_query(request, OrdersWanted)
     async with db.reading() as tx:
-        found = await repository.list_by_user(tx, user.id, page.limit, page.cursor)
+        found = await repository.list_by_user(tx, user.id, page.statuses, page.limit, page.cursor)
     orders = [OrderView.of(order, tx.now) for order in found[: page.limit]]
     return Response(orders, headers=links(request, found, page.limit, lambda order: (order.created_at, order.order_id)))
 

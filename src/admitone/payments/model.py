@@ -83,7 +83,10 @@ class ChargeView(Struct, frozen=True, rename="camel"):
     """The answer to a payment."""
 
     id: UUID
+    order_id: UUID
     status: Status
+    stripe_id: str | None
+    """What the card processor calls it; null while it has not answered."""
     redirect_url: str | UnsetType = UNSET
 
 
@@ -99,6 +102,9 @@ class AttemptView(Struct, frozen=True, rename="camel"):
     failure: str | None
     redirect_url: str | None
     begun_at: Moment
+    stripe_id: str | None
+    """What the card processor calls it; null while it has not answered."""
+    stripe_refund_id: str | None
 
     @classmethod
     def of(cls, charge: Charge) -> "AttemptView":
@@ -112,6 +118,8 @@ class AttemptView(Struct, frozen=True, rename="camel"):
             charge.failure,
             charge.redirect_url if charge.status == "created" else None,
             charge.begun_at,
+            charge.stripe_id,
+            charge.stripe_refund_id,
         )
 
 

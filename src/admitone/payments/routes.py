@@ -95,7 +95,7 @@ async def pay(request: AnyRequest, db: Database, processor: CardProcessor, user:
             task = asyncio.create_task(_authorize(db, processor, charge))
             _under_way.add(task)
             task.add_done_callback(_under_way.discard)
-    answer = await _outcome(request, db, charge_id)
+    answer = await _outcome(request, db, charge_id, form.order_id)
     if key and answer.status_code in (201, 402):
         async with db.transaction() as tx:
             await remember(tx, [(key, answer.status_code, answer.content)])
@@ -115,7 +115,7 @@ async def _authorize(db: Database, processor: CardProcessor, charge: Charge) -> 
         )
 
 
-async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Response[Any]:
+async def _outcome(request: AnyRequest, db: Database, charge_id: UUID, order_id: UUID) -> Response[Any]:
     """What has become of the attempt, as soon as that is known. Raises OrderWasCancelled when the order was faster."""
 
     async def look() -> Response[Any]:
@@ -131,15 +131,16 @@ async def _outcome(request: AnyRequest, db: Database, charge_id: UUID) -> Respon
         if order.status == "cancelled":
             raise OrderWasCancelled
         if order.status in ("complete", "refunded"):
-            return Response(ChargeView(charge.charge_id, charge.status), status_code=201)
+            return Response(ChargeView(charge.charge_id, charge.order_id, charge.status, charge.stripe_id), status_code=201)
         if charge.status == "created" and charge.redirect_url is not None:
-            return Response(ChargeView(charge.charge_id, charge.status, charge.redirect_url), status_code=202)
+            confirm = ChargeView(charge.charge_id, charge.order_id, charge.status, charge.stripe_id, charge.redirect_url)
+            return Response(confirm, status_code=202)
         raise StillUnknown
 
     try:
         return await eventually(db, look, StillUnknown, seconds=ANSWER_WITHIN_SECONDS)
     except StillUnknown:
-        return Response(ChargeView(charge_id, "created"), status_code=202)
+        return Response(ChargeView(charge_id, order_id, "created", None), status_code=202)
 
 
 @documented(query=PaymentsWanted, answers={200: list[AttemptView]}, refuses=(OrderNotFound,))

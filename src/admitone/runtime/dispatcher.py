@@ -8,6 +8,7 @@ from typing import Any
 
 from admitone.apidocs.pages import Docs
 from admitone.config import LOOPBACK
+from admitone.kit.http import cors
 from admitone.kit.http.asgi import correlation_of, is_under, respond, with_correlation
 from admitone.kit.http.client_address import Network, address_of
 from admitone.kit.http.problem import NotFound
@@ -31,10 +32,16 @@ def _requests(service: str, method: str, status: int) -> Any:
 class Dispatcher:
     """Routes each request to the service with its path's prefix. The prefix is not stripped, as with an ingress."""
 
-    def __init__(self, trusted_proxies: Sequence[Network] = LOOPBACK, internal_apart: bool = False) -> None:
-        """`internal_apart`: /metrics and the details of /readyz are answered by `internal` alone, at a port of its own."""
+    def __init__(
+        self, trusted_proxies: Sequence[Network] = LOOPBACK, allowed_origins: frozenset[str] = frozenset(), internal_apart: bool = False
+    ) -> None:
+        """`allowed_origins`: of other front ends, which may call the API from a browser.
+
+        `internal_apart`: /metrics and the details of /readyz are answered by `internal` alone, at a port of its own.
+        """
         self.trusted_proxies = tuple(trusted_proxies)
         self.internal_apart = internal_apart
+        self.allowed_origins = allowed_origins
         self.apps: list[tuple[str, str, Any]] = []
         self.checks: dict[str, Callable[[], Any]] = {}
         self.exposition = Exposition()
@@ -61,8 +68,13 @@ class Dispatcher:
                 status = message["status"]
                 seconds = time.perf_counter() - started  # Not to the end: an event stream has none.
                 message = with_correlation(message, request)
+                if origin:
+                    message = {**message, "headers": [*message["headers"], *cors.headers(origin)]}
             return send(message)
 
+        origin = cors.origin_of(scope, self.allowed_origins) if self.allowed_origins else ""
+        if origin and cors.is_preflight(scope):
+            app = cors.preflight
         client_address.set(address_of(scope, self.trusted_proxies))
         try:
             with correlation_scope(request):

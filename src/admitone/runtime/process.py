@@ -36,7 +36,7 @@ CLOCKS_APART_SECONDS = 10.0
 @contextlib.asynccontextmanager
 async def running(services: Sequence[Service], settings: Settings) -> AsyncIterator[Dispatcher]:
     """Migrate, connect and run these services. When a background task of theirs fails, the block ends with its error."""
-    dispatcher = Dispatcher(settings.trusted_proxies, internal_apart=settings.internal_port is not None)
+    dispatcher = Dispatcher(settings.trusted_proxies, settings.allowed_origins, internal_apart=settings.internal_port is not None)
     if not settings.public_keys:
         raise WrongSettings("there are no keys to check sessions with: set ADMITONE_PUBLIC_KEYS (`admitone keygen` prints one).")
     if {"payments", "web"} <= {service.name for service in services}:
@@ -75,7 +75,8 @@ async def running(services: Sequence[Service], settings: Settings) -> AsyncItera
             for job in service.jobs:
                 begin(job(db, settings, **wanted(job, provided)))
             for_routes = {"settings": settings, "db": db, **provided}
-            app = litestar_app(service, for_routes, verifier, secure=settings.secure, origins=settings.origins)
+            origins = settings.origins | (settings.allowed_origins if service.has_database else frozenset())  # Not the pages' forms.
+            app = litestar_app(service, for_routes, verifier, secure=settings.secure, origins=origins)
             dispatcher.add(service, DirectRoutes(app))
         try:
             yield dispatcher

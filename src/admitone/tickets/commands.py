@@ -10,7 +10,16 @@ from admitone.events import OrderEvent, OrderRefunded, ReservationRefused, Ticke
 from admitone.kit.data.db import Tx
 from admitone.kit.service import Delivered
 from admitone.tickets import repository
-from admitone.tickets.model import NoteNotFound, NotYourTicket, Ticket, TicketLocked, TicketNotFound, TicketSold, TicketWithdrawn
+from admitone.tickets.model import (
+    NoteNotFound,
+    NotYourTicket,
+    Ticket,
+    TicketChanged,
+    TicketLocked,
+    TicketNotFound,
+    TicketSold,
+    TicketWithdrawn,
+)
 
 
 async def list_ticket(tx: Tx, seller_id: UUID, title: str, price_cents: int, currency: str, now: datetime, note: str = "") -> Ticket:
@@ -22,9 +31,9 @@ async def list_ticket(tx: Tx, seller_id: UUID, title: str, price_cents: int, cur
     return ticket
 
 
-async def edit_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int) -> Ticket:
-    """Change title and price. Raises TicketNotFound, NotYourTicket, TicketLocked, TicketSold or TicketWithdrawn."""
-    ticket = await repository.edit(tx, ticket_id, seller_id, title, price_cents)
+async def edit_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int, version: int | None = None) -> Ticket:
+    """Change title and price. Raises TicketNotFound, NotYourTicket, TicketLocked, TicketSold, TicketWithdrawn or TicketChanged."""
+    ticket = await repository.edit(tx, ticket_id, seller_id, title, price_cents, version)
     if ticket is None:
         raise await _why_not(tx, ticket_id, seller_id)
     tx.emit(_state(ticket, TicketUpdated))
@@ -130,8 +139,10 @@ async def _why_not(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Exception:
             return TicketSold()
         case "withdrawn":
             return TicketWithdrawn()
-        case _:
+        case "locked":
             return TicketLocked()
+        case "available":
+            return TicketChanged()
 
 
 def _state(ticket: Ticket, event: type[TicketEvent]) -> TicketEvent:

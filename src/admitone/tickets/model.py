@@ -32,6 +32,11 @@ class TicketForm(Struct):
     price: Price
 
 
+class EditForm(TicketForm):
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="must be a version that this ticket has had")] | None = None
+    """The one that was read: when the ticket has changed since, the change is refused. Without it, the last change wins."""
+
+
 class NewTicketForm(TicketForm):
     note: Note = ""
     """For the buyer alone: a link, a code, where to meet."""
@@ -51,10 +56,10 @@ class NoteView(Struct, frozen=True):
 class Search(Struct):
     """What a visitor looks for; nothing given means everything, newest first."""
 
-    q: Annotated[str, Meta(max_length=200, description="must have at most 200 characters")] = ""
-    sort: Sort = "newest"
-    min: Amount | None = None
-    max: Amount | None = None
+    q: Annotated[str, Meta(title="search", max_length=200, description="must have at most 200 characters")] = ""
+    sort: Annotated[Sort, Meta(title="order")] = "newest"
+    min: Annotated[Amount, Meta(title="lowest price")] | None = None
+    max: Annotated[Amount, Meta(title="highest price")] | None = None
     limit: Limit = 20
     cursor: str | None = None
 
@@ -118,6 +123,13 @@ class TicketNotFound(NotFound):
 
 class NoteNotFound(NotFound):
     """There is no note for you here. It is for the ticket's seller, and for its buyer once the order is complete."""
+
+
+class TicketChanged(Problem):
+    """The ticket has changed since you opened it. Look at it again, and change it then if you still want to."""
+
+    status = 409
+    field = "version"
 
 
 class NotYourTicket(Problem):

@@ -31,19 +31,20 @@ async def insert(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cen
     return ticket
 
 
-async def edit(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int) -> Ticket | None:
-    """The changed ticket, or None when it is not this seller's or may not be changed."""
+async def edit(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, price_cents: int, version: int | None) -> Ticket | None:
+    """The changed ticket, or None when it is not this seller's, may not be changed, or has another version than was given."""
     return await tx.one(
         Ticket,
         """
         UPDATE tickets SET title = $3, price_cents = $4, version = version + 1
-        WHERE ticket_id = $1 AND seller_id = $2 AND order_id IS NULL AND NOT withdrawn AND NOT sold
+        WHERE ticket_id = $1 AND seller_id = $2 AND order_id IS NULL AND NOT withdrawn AND NOT sold AND ($5::int IS NULL OR version = $5)
         RETURNING *
         """,
         ticket_id,
         seller_id,
         title,
         price_cents,
+        version,
     )
 
 

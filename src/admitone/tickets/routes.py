@@ -18,6 +18,7 @@ from admitone.kit.http.paging import LINK, Page, links
 from admitone.kit.http.session import User
 from admitone.tickets import commands, repository
 from admitone.tickets.model import (
+    EditForm,
     NewTicketForm,
     NoteForm,
     NoteNotFound,
@@ -25,7 +26,7 @@ from admitone.tickets.model import (
     NotYourTicket,
     Search,
     Ticket,
-    TicketForm,
+    TicketChanged,
     TicketLocked,
     TicketNotFound,
     TicketSold,
@@ -90,16 +91,19 @@ async def list_ticket(request: AnyRequest, db: Database, settings: Settings, use
 
 
 @documented(
-    body=TicketForm,
+    body=EditForm,
     answers={200: TicketView},
-    refuses=(TicketNotFound, NotYourTicket, TicketLocked, TicketSold, TicketWithdrawn),
+    refuses=(TicketNotFound, NotYourTicket, TicketLocked, TicketSold, TicketWithdrawn, TicketChanged),
 )
 @put("/{ticket_id:uuid}")
 async def edit_ticket(request: AnyRequest, ticket_id: UUID, db: Database, user: User) -> TicketView:
-    """Change a ticket's title and price, as long as nobody is buying it."""
-    form = await read(request, TicketForm)
+    """Change a ticket's title and price, as long as nobody is buying it.
+
+    With `version`, the change is refused when the ticket is another one by now.
+    """
+    form = await read(request, EditForm)
     async with db.transaction() as tx:
-        ticket = await commands.edit_ticket(tx, ticket_id, user.id, form.title, form.price)
+        ticket = await commands.edit_ticket(tx, ticket_id, user.id, form.title, form.price, form.version)
     return TicketView.of(ticket)
 
 

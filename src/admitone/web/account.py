@@ -10,7 +10,7 @@ from admitone.web.form import errors_by_field, read_form, safe_next
 from admitone.web.render import page, see_other
 from admitone.web.visitor import Visitor
 
-LABELS = {"email": "The e-mail address", "password": "The password"}
+FIELDS = ("email", "password")
 REFUSALS = (400, 409, 429)
 
 
@@ -56,7 +56,7 @@ async def _enter(request: AnyRequest, template: str, enter: Callable[[str, str],
     except Refused as refused:
         if refused.status not in REFUSALS:
             raise
-        errors = errors_by_field(refused, LABELS)
+        errors = errors_by_field(refused, FIELDS)
         return page(request, template, refused.status, email=email, errors=errors, next=back)
     return see_other(request, back, new_cookie)
 

@@ -112,8 +112,9 @@ class Api:
         form = {"title": title, "price": price} | ({"note": note} if note else {})
         return _read(await self._call("POST", "/api/tickets", form, key=key), Ticket)
 
-    async def edit_ticket(self, ticket_id: UUID, title: str, price: str) -> None:
-        await self._call("PUT", f"/api/tickets/{ticket_id}", {"title": title, "price": price})
+    async def edit_ticket(self, ticket_id: UUID, title: str, price: str, version: int | None) -> None:
+        """With the version that the visitor saw, the change of a ticket that is another one by now is refused."""
+        await self._call("PUT", f"/api/tickets/{ticket_id}", {"title": title, "price": price} | ({"version": version} if version else {}))
 
     async def withdraw(self, ticket_id: UUID) -> None:
         await self._call("DELETE", f"/api/tickets/{ticket_id}")
@@ -161,7 +162,7 @@ class Api:
         self,
         method: str,
         path: str,
-        body: Mapping[str, str] | None = None,
+        body: Mapping[str, str | int] | None = None,
         *,
         params: Mapping[str, str] | None = None,
         key: str | None = None,

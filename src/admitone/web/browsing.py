@@ -16,7 +16,7 @@ from admitone.web.form import errors_by_field
 from admitone.web.render import current_url, page
 from admitone.web.visitor import Visitor
 
-SEARCH_LABELS = {"q": "The search", "sort": "The order", "min": "The lowest price", "max": "The highest price"}
+SEARCH_FIELDS = ("q", "sort", "min", "max")
 ENDED = ("ticket-taken", "ticket-sold", "ticket-withdrawn")
 """Refusals that mean that somebody else was faster."""
 
@@ -40,14 +40,14 @@ async def browse(request: AnyRequest, visitor: Visitor, api: Api, live: LiveChan
 
 
 async def _browse(request: AnyRequest, api: Api) -> Response[Any]:
-    wanted = {name: value.strip() for name, value in request.query_params.items() if name in SEARCH_LABELS and value.strip()}
+    wanted = {name: value.strip() for name, value in request.query_params.items() if name in SEARCH_FIELDS and value.strip()}
     cursor = request.query_params.get("cursor", "")
     try:
         found = await api.search(wanted | ({"cursor": cursor} if cursor else {}))
     except Refused as refused:
         if refused.status != 400:
             raise
-        errors = errors_by_field(refused, SEARCH_LABELS)
+        errors = errors_by_field(refused, SEARCH_FIELDS)
         return _list(request, Page([], None), wanted, errors, first=True, status=400)
     return _list(request, found, wanted, {}, first=not cursor)
 

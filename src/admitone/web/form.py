@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from urllib.parse import parse_qsl
 
 from admitone.kit.http.binding import AnyRequest
@@ -49,14 +49,9 @@ def safe_next(text: str) -> str:
     return text if relative and len(text) <= 1000 and not re.search(r"[\x00-\x1f\x7f-\x9f]", text) else "/"
 
 
-def errors_by_field(refused: Refused, known: Mapping[str, str]) -> dict[str, str]:
-    """A sentence for each wrong field, with the label that its form gives it; what is about no known field is under ''."""
+def errors_by_field(refused: Refused, fields: Container[str]) -> dict[str, str]:
+    """The sentences about each wrong field of a form; what is about none of its fields is under ''."""
     found: dict[str, list[str]] = {}
     for error in refused.errors or [{"field": "", "message": refused.detail}]:
-        field, message = error["field"], error["message"]
-        if field in known:
-            sentence = message if message[:1].isupper() else f"{known[field]} {message}."
-            found.setdefault(field, []).append(sentence)
-        else:
-            found.setdefault("", []).append(f"{field}: {message}" if field else message)
+        found.setdefault(error["field"] if error["field"] in fields else "", []).append(error["message"])
     return {field: " ".join(sentences) for field, sentences in found.items()}

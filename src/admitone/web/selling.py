@@ -1,5 +1,6 @@
 """Listings: put a ticket up for sale, change it, take it back."""
 
+import re
 from collections.abc import Awaitable, Mapping
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,7 +17,7 @@ from admitone.web.form import errors_by_field, key_of, read_form
 from admitone.web.render import current_url, page, see_other
 from admitone.web.visitor import Visitor
 
-LABELS = {"title": "The title", "price": "The price", "note": "The note"}
+FIELDS = ("title", "price", "note")
 
 
 class NotYourTicket(Problem):
@@ -42,7 +43,7 @@ async def sell(request: AnyRequest, visitor: Visitor, api: Api, settings: Settin
         if refused.kind == "key-reused":
             errors = {"": "This form was sent once already, and that ticket is among your listings. Send it again to list another one."}
         elif refused.status == 400:
-            errors = errors_by_field(refused, LABELS)
+            errors = errors_by_field(refused, FIELDS)
         else:
             raise
         return page(request, "sell.html", refused.status, values=fields, errors=errors, currency=settings.currency)
@@ -54,7 +55,7 @@ async def show_edit_form(request: AnyRequest, ticket_id: UUID, visitor: Visitor,
     ticket = await _own_ticket(ticket_id, visitor, api)
     if ticket.status != "available":  # The ticket's page says why it can't be changed.
         return see_other(request, f"/tickets/{ticket_id}")
-    values = {"title": ticket.title, "price": f"{ticket.price:.2f}", "note": await api.note(ticket_id)}
+    values = {"title": ticket.title, "price": f"{ticket.price:.2f}", "note": await api.note(ticket_id), "version": str(ticket.version)}
     return page(request, "edit.html", ticket=ticket, values=values, errors={})
 
 
@@ -68,7 +69,7 @@ async def edit(request: AnyRequest, ticket_id: UUID, visitor: Visitor, api: Api)
     if "note" in fields:
         errors |= await _wrong(api.write_note(ticket_id, note_in(fields)))
     try:
-        errors |= await _wrong(api.edit_ticket(ticket_id, title, price))
+        errors |= await _wrong(api.edit_ticket(ticket_id, title, price, _version(fields)))
     except Refused as refused:
         if refused.status != 409:
             raise
@@ -127,6 +128,12 @@ def _title_and_price(fields: Mapping[str, str]) -> tuple[str, str]:
     return fields.get("title", "").strip(), fields.get("price", "").strip()
 
 
+def _version(fields: Mapping[str, str]) -> int | None:
+    """Of the ticket as the form showed it."""
+    version = fields.get("version", "")
+    return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version) else None
+
+
 def note_in(fields: Mapping[str, str]) -> str:
     """As it was typed: a form is sent with other line ends, which would count as two characters each."""
     return fields.get("note", "").replace("\r\n", "\n").strip()
@@ -139,7 +146,7 @@ async def _wrong(asked: Awaitable[None]) -> dict[str, str]:
     except Refused as refused:
         if refused.status != 400:
             raise
-        return errors_by_field(refused, LABELS)
+        return errors_by_field(refused, FIELDS)
     return {}
 
 

@@ -80,6 +80,9 @@ def litestar_app(service: Service, provided: Mapping[str, Any], verifier: Verifi
             return
         origin = request.headers.get("origin")
         if origin is not None and origin not in origins:
+            log.warning(
+                "origin_refused", message=f"{origin[:200]} is none of our origins: see ADMITONE_ALLOWED_ORIGINS", path=request.url.path
+            )
             raise ForeignOrigin
 
     constants = {"verifier": verifier, **provided}

@@ -2,15 +2,16 @@
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from admitone.kit.event import words
 from admitone.kit.http.amount import Amount
 from admitone.kit.http.problem import BadInput
 
@@ -24,7 +25,8 @@ def read_json(body: bytes, form: type[Form]) -> Form:
     try:
         values = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except _Repeated as repeated:
-        raise BadInput((_printable(str(repeated)), "is given twice")) from repeated
+        name = _printable(str(repeated))
+        raise BadInput((name, f"{name} is given twice.")) from repeated
     except (ValueError, RecursionError, InvalidOperation) as error:
         raise BadInput((None, "The body is not valid JSON.")) from error
     if not isinstance(values, dict):
@@ -40,17 +42,19 @@ def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool 
     for name, field in known.items():
         if name not in values:
             if field.required:
-                wrong.append((name, "is required"))
+                wrong.append((name, f"{_in_words(name, field.type)} is required."))
             continue
         value = values[name]
         if isinstance(value, str) and not _storable(value):
-            wrong.append((name, "contains a character that can't be stored"))
+            wrong.append((name, f"{_in_words(name, field.type)} contains a character that can't be stored."))
             continue
+        if isinstance(value, Decimal) and int in _parts(field.type) and value == value.to_integral_value():
+            value = int(value)
         try:
             good[field.name] = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)
         except (msgspec.ValidationError, ValueError):
-            wrong.append((name, _rule(field.type)))
-    wrong += [(_printable(name), "is not known here") for name in values if name not in known]
+            wrong.append((name, f"{_in_words(name, field.type)} {_rule(field.type)}."))
+    wrong += [(_printable(name), f"{_printable(name)} is not known here.") for name in values if name not in known]
     if wrong:
         raise BadInput(*wrong)
     return form(**good)
@@ -76,19 +80,31 @@ def _decode(wanted: type, value: object) -> object:
     raise TypeError(f"a form has no fields of {wanted}")
 
 
+def _in_words(name: str, wanted: Any) -> str:
+    """A field as a sentence begins with it: by the title of its type, otherwise by its name."""
+    titles = [part.title for part in _parts(wanted) if isinstance(part, Meta) and part.title]
+    return f"The {titles[0] if titles else words(name)}"
+
+
 def _rule(wanted: Any) -> str:
     """The sentence that a type is described with."""
-    for part in (wanted, *get_args(wanted)):
+    parts = list(_parts(wanted))
+    for part in parts:
         if isinstance(part, Meta) and part.description:
             return part.description
         if isinstance(part, type) and issubclass(part, Amount):
             return part.description
         if part is UUID:
             return "must be an id"
-        if part is not wanted and get_origin(part) is Annotated:
-            return _rule(part)
-    choices = [str(choice) for choice in get_args(wanted) if isinstance(choice, str)]
+    choices = [part for part in parts if isinstance(part, str)]
     return f"must be one of {', '.join(choices)}" if choices else "must be text" if wanted is str else "can't be used"
+
+
+def _parts(wanted: Any) -> Iterator[Any]:
+    """A type, and all that it is made of."""
+    yield wanted
+    for part in get_args(wanted):
+        yield from _parts(part)
 
 
 def _storable(text: str) -> bool:

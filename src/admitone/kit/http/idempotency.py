@@ -46,7 +46,7 @@ async def key_of(request: AnyRequest, user: User) -> Key | None:
     if key is None:
         return None
     if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise BadInput((HEADER, "must have 1 to 255 printable ASCII characters"))
+        raise BadInput((HEADER, f"The header {HEADER} must have 1 to 255 printable ASCII characters."))
     route = f"{request.method} {request.url.path.rstrip('/')}"
     return Key(user.id, route, key, hashlib.sha256(await request.body()).digest())
 

@@ -41,7 +41,7 @@ def after(cursor: str | None, by: type[datetime] | type[int]) -> tuple[datetime 
             raise ValueError(sorted_by)
         return sorted_by, row_id
     except (ValueError, OverflowError, msgspec.MsgspecError):
-        raise BadInput(("cursor", "is not one that this list has given, with the same sort")) from None
+        raise BadInput(("cursor", "The cursor is not one that this list has given, with the same sort.")) from None
 
 
 def cursor_of(sorted_by: datetime | int, row_id: UUID) -> str:

@@ -54,9 +54,9 @@ class BadInput(Problem):
     status = 400
 
     def __init__(self, *wrong: tuple[str | None, str]) -> None:
-        """Each wrong thing: the field, or None for the whole, and what is wrong with it."""
+        """Each wrong thing: the field, or None for the whole, and a sentence that can be read without it."""
         self.wrong = wrong
-        super().__init__("; ".join(f"{field}: {message}" if field else message for field, message in wrong))
+        super().__init__(" ".join(message for _, message in wrong))
 
     @property
     def errors(self) -> list[dict[str, str]]:
@@ -76,7 +76,7 @@ class NotFound(Problem):
 
 
 class ForeignOrigin(Problem):
-    """This request comes from another site."""
+    """This request comes from another site. A front end of one's own is named in ADMITONE_ALLOWED_ORIGINS."""
 
     status = 403
 

@@ -87,7 +87,7 @@ async def _changes_price(scene: Scene) -> str:
     new = max(Decimal(1), round(ticket.price * scene.dice.choice((80, 85, 90, 95, 110, 120)) / 100, 0))
     if new == ticket.price:
         return ""
-    await seller.api.edit_ticket(ticket.id, ticket.title, str(new))
+    await seller.api.edit_ticket(ticket.id, ticket.title, str(new), None)
     return f"{seller.name} asks for {_money(new, ticket)} instead of {_price(ticket)} for {_named(ticket)}"
 
 
