@@ -57,7 +57,7 @@ ask_for() {
         ask "$@"
         [[ $status == 20[012] && -n "$(field id)" ]] && return
         kind=$(field type)
-        case ${kind##*/} in
+        case ${kind##*:} in
             ticket-unknown | order-not-found | not-payable-yet) [ $SECONDS -lt $until ] || refused "$what" ;;
             *) refused "$what" ;;
         esac

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from support.house import House
 
+from admitone.payments.model import NotPayableYet
 from admitone.runtime.programs import free_port
 
 SCRIPT = Path(__file__).parents[2] / "scripts/sell_a_ticket.sh"
@@ -26,8 +27,9 @@ async def run(url: str, **environment: str) -> tuple[int | None, str, str]:
 
 
 @contextlib.asynccontextmanager
-async def proxy(house: House, *, refuse: str = "") -> AsyncIterator[str]:
-    """In front of the marketplace: lets the team in, and refuses one path with a status of its own."""
+async def proxy(house: House, *, refuse: str = "", not_yet: str = "") -> AsyncIterator[str]:
+    """In front of the marketplace: lets the team in, refuses one path always, and another once as a service that has not heard yet."""
+    late = {not_yet}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -39,6 +41,9 @@ async def proxy(house: House, *, refuse: str = "") -> AsyncIterator[str]:
             answered = httpx.Response(401, text="<h1>401 Authorization Required</h1>")
         elif refuse and path.startswith(refuse):
             answered = httpx.Response(503, text="<h1>503 Service Temporarily Unavailable</h1>")
+        elif path in late:
+            late.remove(path)
+            answered = httpx.Response(409, json={"type": NotPayableYet.urn(), "title": "Not payable yet"})
         else:
             kept = {name: value for name, value in headers.items() if name in ("cookie", "content-type")}
             async with httpx.AsyncClient(verify=False) as client:
@@ -78,6 +83,11 @@ async def test_it_says_at_which_step_nothing_went_on(house: House) -> None:
         code, output, errors = await run(url, TEAM='team:a "quoted" \\ one')
     assert (code, output) == (1, "")
     assert errors == "No ticket was sold: the order can't be paid: 503 from something that is not Admit One.\n"
+
+
+async def test_it_asks_again_where_a_service_has_not_heard_yet(house: House) -> None:
+    async with proxy(house, not_yet="/api/payments") as url:
+        assert (await run(url, TEAM='team:a "quoted" \\ one'))[0] == 0
 
 
 async def test_a_wrong_address_is_said_in_a_sentence() -> None:
