@@ -7,12 +7,15 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import nats
 import pytest
 from support.house import House, eventually
 
 from admitone.auth.tokens import make_key, public_key
-from admitone.kit.delivery.bus import STREAM
+from admitone.kit.delivery.bus import STREAM, known_cause
+from admitone.kit.http.app import as_problem
+from admitone.kit.http.problem import TryAgain
 from admitone.runtime.programs import free_port, nats_program
 
 
@@ -118,3 +121,10 @@ async def test_the_stream_of_this_marketplace_carries_its_name(house: House) -> 
     metadata = (await client.jetstream().stream_info(STREAM)).config.metadata or {}
     await client.close()
     assert metadata["marketplace"] == "house"
+
+
+def test_a_full_volume_of_the_database_is_named_to_whoever_asks() -> None:
+    full = asyncpg.DiskFullError("could not extend file")
+    assert isinstance(as_problem(full), TryAgain)
+    assert known_cause(full) == "the database can't store any more: its volume is full"
+    assert known_cause(TimeoutError()) is None

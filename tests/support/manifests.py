@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "deploy/k8s"
 TOOLS = ROOT / ".venv/deploy/bin"
+SCHEMAS = Path(os.environ.get("ADMITONE_SCHEMAS", ROOT.parent / "shared/deploy/schemas"))
+"""Of custom resources, as collected in datreeio/CRDs-catalog; a check says what it has left out where they are not here."""
 OVERLAYS = ("dev", "staging", "production")
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 TO_JSON = "import json, sys, yaml; json.dump(list(yaml.safe_load_all(sys.stdin)), sys.stdout)"

@@ -92,7 +92,7 @@ def unknown_settings(objects: list[Object]) -> list[str]:
         f"{workload['metadata']['name']}: {name}"
         for workload in of_the_product(objects)
         for name in settings_of(workload, objects)
-        if name not in names
+        if name not in names and name != "PYTHONPATH"  # Python's own.
     ]
 
 

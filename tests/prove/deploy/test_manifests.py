@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import json
-import os
 import re
 import subprocess
 from collections import Counter
@@ -20,6 +19,7 @@ from support.manifests import (
     MANIFESTS,
     OVERLAYS,
     ROOT,
+    SCHEMAS,
     TOOLS,
     WORKLOADS,
     Object,
@@ -42,7 +42,6 @@ from admitone.services import SERVICES
 
 KUBERNETES = ("1.32", "1.37")
 CORE = ("v1", "apps/v1", "batch/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1")
-SCHEMAS = Path(os.environ.get("ADMITONE_SCHEMAS", ROOT.parent / "shared/deploy/schemas"))
 CONNECTIONS_PER_REPLICA = 10
 """Eight of the pool, one of the relay, one now and then."""
 SPARE_CONNECTIONS = 20
@@ -365,13 +364,16 @@ def test_each_service_and_migration_is_there_once(objects: list[Object]) -> None
     )
 
 
+RELOAD = "/reload/reload.py"
+
+
 def test_pods_are_what_the_image_is_made_for(objects: list[Object]) -> None:
     uid = re.search(r"^USER (\d+):\1$", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
     assert uid
     images = set()
     for workload in of_kind(objects, "Deployment", "Job"):
         (container,) = containers_of(workload)
-        assert "command" not in container
+        assert container.get("command", [RELOAD, RELOAD])[-1] == RELOAD  # Of dev; otherwise the image's own.
         images.add(container["image"])
         assert workload["spec"]["template"]["spec"]["securityContext"]["runAsUser"] == int(uid[1])
         assert workload["metadata"]["labels"]["app.kubernetes.io/version"] == __version__

@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 
+import asyncpg
 import msgspec
 import nats.errors
 import nats.js.errors
@@ -195,6 +196,8 @@ class Bus:
 
 def known_cause(error: BaseException) -> str | None:
     """What is wrong with the bus, in words, for those errors that a person has to do something about."""
+    if isinstance(error, asyncpg.DiskFullError):
+        return "the database can't store any more: its volume is full"
     code = error.err_code if isinstance(error, nats.js.errors.APIError) else None
     if isinstance(error, nats.errors.NoRespondersError | nats.js.errors.ServiceUnavailableError) or code in WITHOUT_JETSTREAM:
         return "the event bus has no JetStream, or no majority of its servers: start nats-server with jetstream in its settings"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any, TypeVar, cast
 
+import asyncpg
 from litestar import Litestar, Response, Router
 from litestar.datastructures import ResponseHeader, State
 from litestar.exceptions import HTTPException
@@ -115,7 +116,9 @@ def as_problem(error: Exception) -> Problem:
         case HTTPException(detail="client disconnected prematurely"):
             return Problem()  # Nobody is left to read it.
     if isinstance(error, TRANSIENT):
-        log.warning("database_unavailable", message="the database is unavailable or busy", error=repr(error))
+        full = isinstance(error, asyncpg.DiskFullError)
+        message = "the database can't store any more: its volume is full" if full else "the database is unavailable or busy"
+        log.warning("database_unavailable", message=message, error=repr(error))
         return TryAgain()
     log.error("unexpected_error", message="an unexpected error", exc_info=error)
     return Problem()
