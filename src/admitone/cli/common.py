@@ -23,13 +23,15 @@ from admitone.kit.marketplace import ForeignMarketplace
 from admitone.ops import dead_letters
 from admitone.ops import journey as journeys
 from admitone.ops.demo.people import NoDemo
+from admitone.ops.emit import NotAnEvent
 from admitone.ops.reach import BusUnreachable
 from admitone.ops.tail import WrongPattern
 from admitone.runtime.data_folder import EngineError
 from admitone.runtime.privileges import NoAccount
 
 Result = TypeVar("Result")
-EXPECTED = (WrongSettings, EngineError, NoAccount, DataTooOld, MigrationEdited, ForeignMarketplace, BusClosed, BusUnreachable, WrongPattern,
+EXPECTED = (WrongSettings, EngineError, NoAccount, DataTooOld, MigrationEdited, ForeignMarketplace, BusClosed, BusUnreachable,
+            WrongPattern, NotAnEvent,
             journeys.NotToBeFound, dead_letters.UnknownDeadLetter, Problem, NoDemo)  # fmt: skip
 """What a person can mend: said in one sentence, without a trace."""
 

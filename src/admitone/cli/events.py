@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -11,9 +12,9 @@ from admitone.apidocs import asyncapi, markdown
 from admitone.apidocs.overview import overview
 from admitone.cli.common import fail, load_settings, print_out, run, say, sentences_for_errors, until_interrupted
 from admitone.config import WrongSettings
-from admitone.ops import dead_letters
+from admitone.ops import dead_letters, emit
 from admitone.ops.tail import follow_stream, pattern_of
-from admitone.runtime.data_folder import settings_of_run
+from admitone.runtime.data_folder import settings_of_run, takes_cards
 from admitone.services import SERVICES, named
 
 
@@ -25,10 +26,25 @@ from admitone.services import SERVICES, named
 @click.option("--id", "id_begins", help="With --follow: only what has this id in it, or one that begins like this.")
 @click.option("--from-beginning", is_flag=True, help="With --follow: first all that has happened.")
 @click.option("--json", "as_json", is_flag=True, help="With --follow: a message a line, as JSON.")
+@click.option(
+    "--emit", "emitted", type=click.File("rb"), help="In test mode: put the message in this file (- for the input) on the stream."
+)
 def events(
-    as_asyncapi: bool, follow: bool, service: str | None, subject: str | None, id_begins: str | None, from_beginning: bool, as_json: bool
+    as_asyncapi: bool,
+    follow: bool,
+    service: str | None,
+    subject: str | None,
+    id_begins: str | None,
+    from_beginning: bool,
+    as_json: bool,
+    emitted: IO[bytes] | None,
 ) -> None:
     """Print the map: who says which event, and who listens. With --follow: the stream, as it happens."""
+    if emitted is not None:
+        if follow or as_asyncapi:
+            fail("--emit puts a message on the stream, --follow and --asyncapi print: say one of them.")
+        _emit(emitted.read())
+        return
     if not follow:
         if service or subject or id_begins or from_beginning or as_json:
             fail("--service, --subject, --id, --from-beginning and --json need --follow.")
@@ -55,6 +71,19 @@ def events(
                         return
 
         run(until_interrupted(work()))
+
+
+def _emit(text: bytes) -> None:
+    settings = load_settings()
+    with sentences_for_errors():
+        message = emit.message_of(text)
+        running = settings_of_run(settings) if settings.nats_url is None else settings
+        if settings.stripe_secret_key is not None or (running is not settings and takes_cards(settings.data)):
+            raise WrongSettings("--emit is for test mode: with STRIPE_SECRET_KEY, a message of one's own could give a ticket away.")
+        if running.nats_url is None:
+            raise WrongSettings("there is no event bus: set NATS_URL.")
+        number = run(emit.emit(running.nats_url, message))
+        click.echo(f"{message.event} {message.event_id} is message {number} of the stream (correlation {message.correlation_id}).")
 
 
 @click.command()

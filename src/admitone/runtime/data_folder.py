@@ -56,6 +56,14 @@ def settings_of_run(settings: Settings) -> Settings:
     )
 
 
+def takes_cards(folder: Path) -> bool:
+    """Whether the system that runs in the data folder has a key of Stripe's. False where nothing runs."""
+    try:
+        return bool(json.loads((folder / "run.json").read_text()).get("takes_cards"))
+    except (OSError, ValueError):
+        return False
+
+
 def with_keys(settings: Settings, folder: Path) -> Settings:
     """The settings with a signing key: unless one is set, it is created once in the data folder."""
     key_file = settings.signing_key_file or folder / "signing-key.pem"

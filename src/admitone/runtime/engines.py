@@ -272,6 +272,7 @@ async def with_engines(settings: Settings, report: Callable[[str], None]) -> Asy
                     "database_url": settings.database_url,
                     "nats_url": settings.nats_url,
                     "services_url": settings.services_url,
+                    "takes_cards": settings.stripe_secret_key is not None,
                 }
             ),
         )
