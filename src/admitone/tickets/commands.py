@@ -35,7 +35,7 @@ async def edit_ticket(tx: Tx, ticket_id: UUID, seller_id: UUID, title: str, pric
     """Change title and price. Raises TicketNotFound, NotYourTicket, TicketLocked, TicketSold, TicketWithdrawn or TicketChanged."""
     ticket = await repository.edit(tx, ticket_id, seller_id, title, price_cents, version)
     if ticket is None:
-        raise await _why_not(tx, ticket_id, seller_id)
+        raise await _why_not(tx, ticket_id, seller_id, version)
     tx.emit(_state(ticket, TicketUpdated))
     return ticket
 
@@ -128,7 +128,7 @@ async def relist_ticket(tx: Tx, order: OrderRefunded) -> None:
             tx.emit(_state(ticket, TicketUpdated))
 
 
-async def _why_not(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Exception:
+async def _why_not(tx: Tx, ticket_id: UUID, seller_id: UUID, version: int | None = None) -> Exception:
     ticket = await repository.get(tx, ticket_id)
     if ticket is None:
         return TicketNotFound()
@@ -139,10 +139,10 @@ async def _why_not(tx: Tx, ticket_id: UUID, seller_id: UUID) -> Exception:
             return TicketSold()
         case "withdrawn":
             return TicketWithdrawn()
-        case "locked":
-            return TicketLocked()
-        case "available":
+        case "available" if version is not None and version != ticket.version:
             return TicketChanged()
+        case _:  # Or it was, a moment ago.
+            return TicketLocked()
 
 
 def _state(ticket: Ticket, event: type[TicketEvent]) -> TicketEvent:

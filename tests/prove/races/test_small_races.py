@@ -86,7 +86,7 @@ async def test_under_racing_edits_an_order_has_the_price_of_its_ticket(tickets: 
 async def test_an_edit_that_checks_before_it_writes_changes_a_locked_ticket(
     tickets: OwnDatabase, orders: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def looks_before(tx: Tx, ticket_id: UUID, _seller_id: UUID, title: str, price_cents: int) -> Ticket | None:
+    async def looks_before(tx: Tx, ticket_id: UUID, _seller_id: UUID, title: str, price_cents: int, _version: int | None) -> Ticket | None:
         ticket = await ticket_rows.get(tx, ticket_id)
         if ticket is None or ticket.status != "available":
             return None
