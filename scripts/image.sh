@@ -7,10 +7,10 @@ image=localhost/admitone:check
 base=localhost/admitone-base:check
 tar=.venv/image-base.tar
 
-if ! { command -v buildah && command -v podman && command -v runc && command -v mmdebstrap && command -v nginx; } >/dev/null; then
-    echo "Installing buildah, podman, runc, mmdebstrap and nginx (half a minute, once) ..."
+if ! { command -v buildah && command -v podman && command -v runc && command -v catatonit && command -v mmdebstrap && command -v nginx; } >/dev/null; then
+    echo "Installing buildah, podman, runc, catatonit, mmdebstrap and nginx (half a minute, once) ..."
     apt-get -qq update >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends buildah podman runc mmdebstrap nginx-light >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends buildah podman runc catatonit mmdebstrap nginx-light >/dev/null
 fi
 
 if [ ! -f "$tar" ]; then

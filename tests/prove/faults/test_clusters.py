@@ -11,7 +11,7 @@ from admitone.config import SERVICES_WITH_A_DATABASE
 
 
 async def test_sales_go_on_while_one_nats_server_of_three_is_killed_after_the_other(own_house: House, tmp_path: Path) -> None:
-    async with nats_cluster(tmp_path) as cluster:
+    with nats_cluster(tmp_path) as cluster:
         own_house.settings |= cluster.settings
         await own_house.start()
         ann, bob = await own_house.people("ann", "bob")
