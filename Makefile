@@ -2,7 +2,7 @@
 # make test   lint, types and tests; CI (.ci/run) runs make browser and make prove as well
 # make browser  what only a real browser can show: clicks, keys, the back button, narrow screens, contrast (needs chromium)
 # make faults  stop, kill and freeze one thing after the other: the bus, the database, a service in the middle of a call, `admitone up`; the last version beside this one; three NATS servers, a standby (three minutes)
-# make check-deploy  build deploy/Dockerfile and run the image hardened; roll two replicas behind nginx (needs root and Debian; three minutes the first time, one later)
+# make check-deploy  build deploy/Dockerfile and run the image hardened; play staging's manifests by podman and sell a ticket through their Ingress; roll two replicas behind nginx (needs root and Debian; four minutes the first time, two later)
 # make races  what only many connections at once can show: hot tickets, edits and locks, relays, timers (some minutes)
 # make fuzz  every bad input in every field, and what schemathesis makes of the OpenAPI documents (some minutes)
 # make prove  all that shows that no ticket is sold twice: simulate, planted bugs, faults, races, fuzz, chaos (a quarter of an hour)

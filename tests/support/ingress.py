@@ -62,7 +62,7 @@ class Ingress:
         hosts = [host for tls in self.ingress["spec"]["tls"] for host in tls["hosts"]]
         options = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={hosts[0]}"]
         names = ["-addext", "subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts)]
-        files = ["-keyout", self.folder / "tls.key", "-out", self.folder / "tls.crt"]
+        files = ["-keyout", str(self.folder / "tls.key"), "-out", str(self.folder / "tls.crt")]
         subprocess.run(["openssl", "req", *options, *names, *files], check=True, capture_output=True)
 
     def _server(self, rule: Object) -> str:
@@ -70,8 +70,9 @@ class Ingress:
         return f"    server {{ listen 127.0.0.1:{self.port} ssl; server_name {rule['host']}; {self._password()}\n{locations}    }}\n"
 
     def _password(self) -> str:
-        said = {key.removeprefix(ANNOTATION): value for key, value in self.ingress["metadata"].get("annotations", {}).items()}
-        if "auth-type" not in {f"auth-{key}" for key in said}:
+        annotations = self.ingress["metadata"].get("annotations", {})
+        said = {key.removeprefix(ANNOTATION): value for key, value in annotations.items() if key.startswith(ANNOTATION)}
+        if "type" not in said:
             return ""
         assert said["type"] == "basic"
         return f'auth_basic "{said["realm"]}"; auth_basic_user_file {self.secrets / said["secret"] / "auth"};'

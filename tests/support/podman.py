@@ -11,6 +11,7 @@ from typing import Any
 IMAGE, BASE = "localhost/admitone:check", "localhost/admitone-base:check"
 """What scripts/image.sh builds."""
 UID = 10001
+ANSWERS_WITHIN_SECONDS = 120
 CONTAINERS = """
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
@@ -33,7 +34,7 @@ def podman_configured(folder: Path) -> Iterator[None]:
 
 
 def podman(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False, timeout=ANSWERS_WITHIN_SECONDS)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -115,6 +114,7 @@ def played(kind: str, machine: Machine) -> Iterator[dict[str, str]]:
     finally:
         pods = podman("pod", "ps", "--quiet", "--filter", f"name=^{machine.run}-", check=False).split()
         podman("pod", "rm", "--force", "--time", "0", *pods, check=False)
+        podman("network", "rm", "podman-default-kube-network", check=False)  # It is made for every play, and refused where it is in use.
 
 
 def said_by(container: str) -> str:
@@ -129,9 +129,9 @@ async def ready(market: Market) -> None:
             (spec,) = containers_of(deployment)
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
 
-                async def succeeds(url: str = market.url_of(name, spec[probe]), container: str = container) -> bool:
+                async def succeeds(asked: Object = spec[probe], name: str = name, container: str = container) -> bool:
                     with contextlib.suppress(httpx.HTTPError):
-                        return (await client.get(url)).status_code == 200
+                        return (await client.get(market.url_of(name, asked), timeout=asked["timeoutSeconds"])).status_code == 200
                     assert inspect(container)["State"]["Running"], said_by(container)
                     return False
 
@@ -148,11 +148,8 @@ def test_every_pod_runs_as_its_manifest_says(market: Market) -> None:
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         mounts = {line.split()[1]: line.split()[3].split(",")[0] for line in Path(f"/proc/{process}/mounts").read_text().splitlines()}
-        assert {path: mounts[path] for path in ("/", "/tmp", "/run/secrets/admitone")} == {
-            "/": "ro",
-            "/tmp": "rw",
-            "/run/secrets/admitone": "ro",
-        }
+        writable = {path for path in ("/", "/tmp", "/run/secrets/admitone") if mounts[path] == "rw"}
+        assert writable == {"/tmp"}
         assert memory_limit_of(process) == quantity(spec["resources"]["limits"]["memory"])
 
 
@@ -184,12 +181,11 @@ async def test_metrics_and_the_details_of_readiness_stay_inside(market: Market) 
 async def test_a_ticket_is_sold_and_open_pages_see_it(market: Market) -> None:
     async with market.ingress.client(market.team) as anns, market.ingress.client(market.team) as bobs, asyncio.timeout(60):
         ann, bob = await Person.signs_up(anns, "ann"), await Person.signs_up(bobs, "bob")
-        async with anns.stream("GET", "/live/listings") as stream:
-            assert stream.headers["content-type"].startswith("text/event-stream")
+        async with anns.stream("GET", "/live/tickets") as stream:
             lines = stream.aiter_lines()
             await heard(lines, "event: beat")
             order = await sells(ann, bob)
-            await heard(lines, "event: reload")
+            await heard(lines, order["ticket"]["id"])
         assert order["status"] == "complete"
         assert order["ticket"]["title"] in (await bobs.get("/orders")).text
     checked = await asyncio.to_thread(processes.run, ["verify", "--wait"], administrators_settings(market))
@@ -198,7 +194,7 @@ async def test_a_ticket_is_sold_and_open_pages_see_it(market: Market) -> None:
 
 async def heard(lines: AsyncIterator[str], wanted: str) -> None:
     async for line in lines:
-        if line.startswith(wanted):
+        if wanted in line:
             return
     pytest.fail(f"the stream ended without {wanted!r}")
 
@@ -224,7 +220,7 @@ async def test_every_pod_ends_in_good_order_within_its_grace_period(market: Mark
         assert time.monotonic() - begun < seconds, said_by(container)
         assert inspect(container)["State"]["ExitCode"] == 0, said_by(container)
 
-    async with market.ingress.client(market.team) as client, client.stream("GET", "/live/tickets?" + urlencode({"q": "row"})) as page:
+    async with market.ingress.client(market.team) as client, client.stream("GET", "/live/tickets") as page:
         lines = page.aiter_lines()
         await heard(lines, "event: beat")
         async with asyncio.TaskGroup() as stopping:
