@@ -16,9 +16,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 from conftest import reachable
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from support import processes
 from support.house import Person, eventually
 from support.ingress import Ingress, port_of
@@ -29,7 +32,7 @@ from support.nats_cluster import NatsCluster
 from support.podman import IMAGE, UID, inspect, podman, podman_configured, status_of
 from support.sales import sells
 
-from admitone.config import SERVICES_WITH_A_DATABASE
+from admitone.config import SERVICES_WITH_A_DATABASE, TEST_PROCESSOR
 from admitone.runtime.engines import Engines
 from admitone.runtime.secrets_folder import make_secrets
 
@@ -117,6 +120,12 @@ def played(kind: str, machine: Machine) -> Iterator[dict[str, str]]:
         podman("network", "rm", "podman-default-kube-network", check=False)  # It is made for every play, and refused where it is in use.
 
 
+def assert_has_run_since(container: str) -> None:
+    """It has not ended, and was not started again: podman restarts what ends, as a kubelet does."""
+    found = inspect(container)
+    assert (found["State"]["Running"], found["RestartCount"]) == (True, 0), said_by(container)
+
+
 def said_by(container: str) -> str:
     done = subprocess.run(["podman", "logs", "--tail", "20", container], capture_output=True, text=True, check=False)
     return f"{container}: {done.stdout}{done.stderr}"
@@ -132,7 +141,7 @@ async def ready(market: Market) -> None:
                 async def succeeds(asked: Object = spec[probe], name: str = name, container: str = container) -> bool:
                     with contextlib.suppress(httpx.HTTPError):
                         return (await client.get(market.url_of(name, asked), timeout=asked["timeoutSeconds"])).status_code == 200
-                    assert inspect(container)["State"]["Running"], said_by(container)
+                    assert_has_run_since(container)
                     return False
 
                 await eventually(succeeds, READY_WITHIN_SECONDS)
@@ -209,12 +218,35 @@ def administrators_settings(market: Market) -> dict[str, str]:
     return {**os.environ, "NATS_URL_FILE": f"{local}/nats/nats-url", **databases, **books}
 
 
+async def test_a_service_reaches_its_own_database_alone_and_nobody_the_bus_without_a_password(market: Market) -> None:
+    """CloudNativePG lets every role connect to every database; the migrations have ended that.
+
+    Only the books of the test processor, which has no migration Job, may still be connected to; nothing can be read there.
+    """
+    local, readable = "127.0.0.1", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND has_table_privilege(tablename, 'SELECT')"
+    for service in SERVICES_WITH_A_DATABASE:
+        url = (market.machine.secrets / service / "database-url").read_text().replace("postgres-rw", local)
+        own = await asyncpg.connect(url)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await own.execute("CREATE TABLE mine ()")
+        await own.close()
+        for another in {*SERVICES_WITH_A_DATABASE} - {service}:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await asyncpg.connect(url.removesuffix(service) + another)
+        books = await asyncpg.connect(url.removesuffix(service) + TEST_PROCESSOR)
+        assert await books.fetchval(readable) == 0
+        await books.close()
+    with pytest.raises(NatsError, match="Authorization Violation"):
+        await Client().connect(market.nats.address(local).split(","), allow_reconnect=False, max_reconnect_attempts=1)
+
+
 async def test_every_pod_ends_in_good_order_within_its_grace_period(market: Market) -> None:
     """What preStop sleeps is a part of the grace period, too. A page that is open does not hold it up."""
 
     async def stops(deployment: Object, container: str) -> None:
         pod, (spec,) = deployment["spec"]["template"]["spec"], containers_of(deployment)
         seconds = pod["terminationGracePeriodSeconds"] - spec["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert_has_run_since(container)
         begun = time.monotonic()
         await asyncio.to_thread(podman, "stop", "--time", str(seconds), container)
         assert time.monotonic() - begun < seconds, said_by(container)
