@@ -223,7 +223,8 @@ async def test_a_service_reaches_its_own_database_alone_and_nobody_the_bus_witho
 
     Only the books of the test processor, which has no migration Job, may still be connected to; nothing can be read there.
     """
-    local, readable = "127.0.0.1", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND has_table_privilege(tablename, 'SELECT')"
+    local = "127.0.0.1"
+    readable = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND has_table_privilege(oid, 'SELECT')"
     for service in SERVICES_WITH_A_DATABASE:
         url = (market.machine.secrets / service / "database-url").read_text().replace("postgres-rw", local)
         own = await asyncpg.connect(url)
