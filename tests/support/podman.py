@@ -34,7 +34,8 @@ def podman_configured(folder: Path) -> Iterator[None]:
 
 
 def podman(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False, timeout=ANSWERS_WITHIN_SECONDS)
+    own = Path(os.environ["CONTAINERS_CONF"]).parent  # Where it is started, a file is left by every container that runs out of memory.
+    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False, cwd=own, timeout=ANSWERS_WITHIN_SECONDS)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout
 
