@@ -218,7 +218,7 @@ def administrators_settings(market: Market) -> dict[str, str]:
     return {**os.environ, "NATS_URL_FILE": f"{local}/nats/nats-url", **databases, **books}
 
 
-async def test_a_service_reaches_its_own_database_alone_and_nobody_the_bus_without_a_password(market: Market) -> None:
+async def test_a_service_reaches_only_its_own_database_and_the_bus_wants_a_password(market: Market) -> None:
     """CloudNativePG lets every role connect to every database; the migrations have ended that.
 
     Only the books of the test processor, which has no migration Job, may still be connected to; nothing can be read there.
