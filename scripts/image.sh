@@ -7,7 +7,7 @@ image=localhost/admitone:check
 base=localhost/admitone-base:check
 tar=.venv/image-base.tar
 
-scripts/install_tools.sh buildah podman runc mmdebstrap nginx
+scripts/install_tools.sh buildah podman runc catatonit mmdebstrap nginx
 
 if [ ! -f "$tar" ]; then
     echo "Making a base with Python from Debian's packages (a minute, once) ..."

@@ -1,52 +1,17 @@
 """A service's user on the event bus may say what its service says, and hear by its own consumer. Nothing else."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
+from support.bus_users import ANOTHERS, as_user
 from support.exchange import exchange
 
 from admitone.kit.delivery.bus import STREAM, Bus
-from admitone.kit.delivery.connection import connect
-from admitone.kit.event import CATALOGUE, LISTENERS, OWNERS, subject
+from admitone.kit.event import CATALOGUE, OWNERS, subject
 from admitone.runtime.engines import Engines
 from admitone.runtime.nats_users import USERS, permissions
-
-ANOTHERS = {name: next(other for other in USERS if other != name and LISTENERS and other not in ("auth", "web")) for name in USERS}
-REFUSED_WITHIN_SECONDS = 5
-
-
-class As:
-    """A connection as one service's user, and what the server refuses it."""
-
-    def __init__(self) -> None:
-        self.client = Client()
-        self.refused: asyncio.Queue[str] = asyncio.Queue()
-
-    async def on_error(self, error: Exception) -> None:
-        if "ermissions" in str(error):
-            self.refused.put_nowait(str(error).lower())  # As it spells the subject, too.
-
-    async def is_refused(self) -> str:
-        """What the server says of the last thing that was tried."""
-        await self.client.flush()
-        async with asyncio.timeout(REFUSED_WITHIN_SECONDS):
-            return await self.refused.get()
-
-
-@asynccontextmanager
-async def as_user(engines: Engines, name: str) -> AsyncIterator[As]:
-    it = As()
-    inbox = f"_INBOX_{name}".encode()
-    await connect(it.client, engines.nats_url_of(name), name=name, inbox_prefix=inbox, error_cb=it.on_error, allow_reconnect=False)
-    try:
-        yield it
-    finally:
-        await it.client.close()
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +23,7 @@ async def stream(engines: Engines) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("name", USERS)
 async def test_a_user_may_publish_the_events_of_its_service_alone(engines: Engines, name: str) -> None:
-    async with as_user(engines, name) as it:
+    async with as_user(engines.nats_url_of(name), name) as it:
         for event in CATALOGUE.values():
             if OWNERS[event] == name:
                 await it.client.jetstream().publish(subject(event), b"{}", headers={"Nats-Msg-Id": str(uuid4())})
@@ -87,14 +52,14 @@ async def test_a_user_may_publish_the_events_of_its_service_alone(engines: Engin
 )
 async def test_a_user_may_not_touch_what_is_not_its_own(engines: Engines, name: str, call: str) -> None:
     wanted = "$JS.API." + call.format(own=name, other=ANOTHERS[name])
-    async with as_user(engines, name) as it:
+    async with as_user(engines.nats_url_of(name), name) as it:
         await it.client.publish(wanted, b"{}", reply=it.client.new_inbox())
         assert wanted.lower() in await it.is_refused()
 
 
 @pytest.mark.parametrize("name", USERS)
 async def test_a_user_may_not_acknowledge_for_another_or_read_anothers_answers(engines: Engines, name: str) -> None:
-    async with as_user(engines, name) as it:
+    async with as_user(engines.nats_url_of(name), name) as it:
         await it.client.publish(f"$JS.ACK.{STREAM}.{ANOTHERS[name]}.1.1.1.1.1", b"+ACK")
         assert "$js.ack" in await it.is_refused()
         await it.client.subscribe(f"_INBOX_{ANOTHERS[name]}.>")
@@ -103,7 +68,7 @@ async def test_a_user_may_not_acknowledge_for_another_or_read_anothers_answers(e
 
 @pytest.mark.parametrize("name", [name for name in USERS if name != "web"])
 async def test_only_the_pages_follow_what_is_published(engines: Engines, name: str) -> None:
-    async with as_user(engines, name) as it:
+    async with as_user(engines.nats_url_of(name), name) as it:
         await it.client.subscribe("events.>")
         assert "events" in await it.is_refused()
 
@@ -118,7 +83,7 @@ async def test_a_user_may_create_the_stream_where_there_is_none(engines: Engines
 
 @pytest.mark.parametrize("name", [name for name in USERS if "MSG.NEXT" in str(permissions(name))])
 async def test_a_user_may_hear_by_its_own_consumer(engines: Engines, name: str) -> None:
-    async with as_user(engines, name) as it:
+    async with as_user(engines.nats_url_of(name), name) as it:
         jetstream = it.client.jetstream()
         await jetstream.add_consumer(STREAM, ConsumerConfig(durable_name=name, filter_subjects=["events.tickets.>", "events.auth.>"]))
         assert (await jetstream.consumer_info(STREAM, name)).name == name

@@ -225,7 +225,11 @@ class Person:
 
     @classmethod
     async def signed_up(cls, url: str, name: str) -> "Person":
-        client = httpx.AsyncClient(base_url=url, timeout=15, verify=False)
+        return await cls.signs_up(httpx.AsyncClient(base_url=url, timeout=15, verify=False), name)
+
+    @classmethod
+    async def signs_up(cls, client: httpx.AsyncClient, name: str) -> "Person":
+        """With a browser that is there already."""
         answer = await client.post(
             "/api/users/signup", json={"email": f"{name}-{uuid4().hex[:8]}@example.com", "password": "correct horse"}
         )

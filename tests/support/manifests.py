@@ -136,3 +136,12 @@ def files_of(workload: Object) -> dict[str, tuple[str, str]]:
             for item in secret["items"]:
                 files[f"{mount['mountPath']}/{item['path']}"] = (secret["name"], item["key"])
     return files
+
+
+def nats_files(objects: Sequence[Object]) -> dict[str, str]:
+    """nats.conf and what it includes, as the StatefulSet mounts them."""
+    volumes = find(objects, "StatefulSet", "nats")["spec"]["template"]["spec"]["volumes"]
+    sources = next(volume["projected"]["sources"] for volume in volumes if volume["name"] == "config")
+    (name,) = (source["configMap"]["name"] for source in sources if "configMap" in source)
+    files: dict[str, str] = find(objects, "ConfigMap", name)["data"]
+    return files

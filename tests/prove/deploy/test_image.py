@@ -1,16 +1,14 @@
 """The image, run as a cluster would run it: no root, no capabilities, nothing to write to, little memory. `make check-deploy`."""
 
-import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from support.house import eventually
+from support.podman import BASE, IMAGE, UID, inspect, podman, podman_configured, status_of
 
 from admitone.auth.tokens import make_key, public_key
 from admitone.config import DATABASES
@@ -19,37 +17,14 @@ from admitone.runtime.nats_users import USERS
 from admitone.runtime.programs import free_port
 from admitone.runtime.provisioning import create_databases
 
-IMAGE, BASE = "localhost/admitone:check", "localhost/admitone-base:check"
-UID = 10001
 OURS_MB = 150
 STOPS_WITHIN_SECONDS = 10
-CONTAINERS = """
-[containers]
-default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    file = tmp_path_factory.mktemp("podman") / "containers.conf"
-    file.write_text(CONTAINERS)
-    os.environ["CONTAINERS_CONF"] = str(file)
-    yield
-    del os.environ["CONTAINERS_CONF"]
-
-
-def podman(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def inspect(name: str) -> Any:
-    return json.loads(podman("inspect", name))[0]
+    with podman_configured(tmp_path_factory.mktemp("podman")):
+        yield
 
 
 def inside(*command: str) -> str:
@@ -121,8 +96,7 @@ async def test_it_serves_with_nothing_but_what_it_needs(engines: Engines, tmp_pa
             listed = await client.post("/api/tickets", json={"title": "Front row", "price": 30})
             assert listed.status_code == 201, listed.text
             assert "Front row" in (await client.get("/")).text
-        status = Path(f"/proc/{inspect(name)['State']['Pid']}/status").read_text()
-        fields = dict(line.split(":\t", 1) for line in status.splitlines())
+        fields = status_of(inspect(name)["State"]["Pid"])
         assert fields["Uid"].split()[0] == str(UID)
         assert int(fields["CapEff"], 16) == 0
         assert fields["NoNewPrivs"] == "1"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import re
 import subprocess
@@ -25,6 +24,7 @@ from support.manifests import (
     Object,
     containers_of,
     find,
+    nats_files,
     objects_of,
     of_kind,
     parse,
@@ -33,11 +33,13 @@ from support.manifests import (
     selects,
     settings_of,
 )
+from support.nats_cluster import NatsCluster
 
 from admitone import __version__
 from admitone.config import SERVICES_WITH_A_DATABASE
 from admitone.runtime.process import DATABASE_WITHIN_SECONDS, END_WITHIN_SECONDS
-from admitone.runtime.programs import free_port, nats_program
+from admitone.runtime.programs import nats_program
+from admitone.runtime.secrets_folder import make_secrets
 from admitone.services import SERVICES
 
 KUBERNETES = ("1.32", "1.37")
@@ -424,8 +426,7 @@ def test_postgresql_has_connections_for_as_many_pods_as_there_can_be(objects: li
 def test_nats_has_as_many_servers_as_the_stream_has_copies(objects: list[Object]) -> None:
     nats = find(objects, "StatefulSet", "nats")
     replicas = nats["spec"]["replicas"]
-    volume = next(one for one in nats["spec"]["template"]["spec"]["volumes"] if one["name"] == "config")
-    config = find(objects, "ConfigMap", volume["projected"]["sources"][0]["configMap"]["name"])["data"]
+    config = nats_files(objects)
     routes = re.findall(r"nats://(nats-\d+)\.(\S+):6222", config["cluster.conf"])
     assert routes == ([(f"nats-{number}", nats["spec"]["serviceName"]) for number in range(replicas)] if replicas > 1 else [])
     assert int(settings_of(find(objects, "Deployment", "orders"), objects)["ADMITONE_STREAM_REPLICAS"]) == replicas
@@ -434,35 +435,14 @@ def test_nats_has_as_many_servers_as_the_stream_has_copies(objects: list[Object]
     assert nats["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > int(stop[1])
 
 
-@contextlib.contextmanager
-def nats_servers(objects: list[Object], folder: Path) -> Iterator[dict[str, str]]:
-    """The servers of the StatefulSet as processes of this machine, each with its monitoring address: other ports, the rest as it is."""
-    nats, addresses = find(objects, "StatefulSet", "nats"), dict[str, str]()
-    config = next(one["data"] for one in of_kind(objects, "ConfigMap") if "nats.conf" in one["data"])
-    names = [f"nats-{number}" for number in range(nats["spec"]["replicas"])]
-    ports = {name: {4222: free_port(), 8222: free_port(), 6222: free_port()} for name in names}
-    with contextlib.ExitStack() as running:
-        for name in names:
-            own = folder / name
-            own.mkdir()
-            texts = {**config, "users.conf": 'users: [ { user: orders, password: "secret" } ]'}
-            here = {f": {usual}": f": {port}" for usual, port in ports[name].items()}
-            here |= {f"{peer}.nats-headless:6222": f"127.0.0.1:{ports[peer][6222]}" for peer in names}
-            here |= {"/var/run/nats": str(own), "/data": str(own / "data")}
-            for file, text in texts.items():
-                (own / file).write_text(functools.reduce(lambda done, pair: done.replace(*pair), here.items(), text))
-            log = running.enter_context((own / "log").open("w"))
-            command = [nats_program(), "-c", str(own / "nats.conf")]
-            process = running.enter_context(subprocess.Popen(command, env={"POD_NAME": name}, stdout=log, stderr=log))
-            running.callback(process.terminate)
-            addresses[name] = f"http://127.0.0.1:{ports[name][8222]}"
-        yield addresses
-
-
 async def test_its_servers_are_one_cluster_and_answer_their_probes(objects: list[Object], tmp_path: Path) -> None:
     (container,) = containers_of(find(objects, "StatefulSet", "nats"))
     probes = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
-    with nats_servers(objects, tmp_path) as addresses:
+    replicas = find(objects, "StatefulSet", "nats")["spec"]["replicas"]
+    cluster = NatsCluster(tmp_path, tmp_path / "secrets", nats_files(objects), replicas)
+    make_secrets(cluster.secrets, "postgresql://127.0.0.1", cluster.address())
+    addresses = {name: cluster.monitor_of(name) for name in cluster.names}
+    with cluster.running():
         async with httpx.AsyncClient() as client:
 
             async def healthy() -> bool:

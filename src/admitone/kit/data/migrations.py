@@ -8,7 +8,7 @@ from importlib.resources import files
 import asyncpg
 
 from admitone.kit.data.connection import Connection
-from admitone.kit.data.rights import check_marketplace, claim, grant
+from admitone.kit.data.rights import check_marketplace, claim, close_to_others, grant
 
 LOCK = 0x41444D4954  # "ADMIT"
 KIT = "kit.data"
@@ -91,6 +91,7 @@ async def migrate_at(url: str, service: str, packages: Sequence[str] = (), marke
         applied = await migrate(connection, service, packages)
         if marketplace is not None:
             await claim(connection, service, marketplace)
+        await close_to_others(connection)
         if not packages:
             await grant(connection, service)
         return applied

@@ -18,14 +18,22 @@ async def claim(connection: Connection, database: str, marketplace: str) -> None
     await check_marketplace(connection, database, marketplace)
 
 
+async def close_to_others(connection: Connection) -> None:
+    """Let only the owner of the database enter, and whom it lets. Nothing happens where we are not the owner."""
+    database = await connection.fetchval(
+        "SELECT quote_ident(datname) FROM pg_database WHERE datname = current_database() AND pg_get_userbyid(datdba) = current_user"
+    )
+    if database is not None:
+        await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+
+
 async def grant(connection: Connection, role: str) -> None:
-    """Let the role that serves read and change rows, and nobody else enter. Nothing happens where it is the owner, or is not there."""
+    """Let the role that serves enter, and read and change rows. Nothing happens where it is the owner, or is not there."""
     if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1 AND rolname <> current_user", role):
         return
     database = await connection.fetchval("SELECT quote_ident(current_database())")
     await connection.execute(
         f"""
-        REVOKE ALL ON DATABASE {database} FROM PUBLIC;
         GRANT CONNECT ON DATABASE {database} TO {role};
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
