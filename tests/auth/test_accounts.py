@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from argon2 import PasswordHasher
 from conftest import Rehearse
 from support.databases import own_database
 from support.house import eventually
@@ -13,7 +14,7 @@ from support.house import eventually
 from admitone import auth
 from admitone.auth import commands, repository
 from admitone.auth.model import EmailTaken, Session, SessionOver, TooManyTries
-from admitone.auth.passwords import hash_password, is_right
+from admitone.auth.passwords import HASHER, hash_password, is_outdated, is_right, is_weak
 from admitone.events import UserCreated
 from admitone.kit.data.db import Tx
 from admitone.kit.testing import NOON, Rehearsal
@@ -84,10 +85,87 @@ async def test_the_right_password_forgets_the_failures(rehearse: Rehearse) -> No
 
 async def test_a_session_lives_thirty_days(rehearse: Rehearse) -> None:
     async with rehearse(auth.service) as it:
-        session = await signs_up(it, "ann@example.com")
-        assert await it.does(commands.refresh, session.session_id, it.now + timedelta(days=30, seconds=-1))
+        session, begun = await signs_up(it, "ann@example.com"), it.now
+        for days in (13, 26):
+            assert await it.does(commands.refresh, session.session_id, begun + timedelta(days=days))
+        assert await it.does(commands.refresh, session.session_id, begun + timedelta(days=30, seconds=-1))
         with pytest.raises(SessionOver):
-            await it.does(commands.refresh, session.session_id, it.now + timedelta(days=30))
+            await it.does(commands.refresh, session.session_id, begun + timedelta(days=30))
+
+
+async def test_a_session_that_nobody_uses_for_fourteen_days_has_ended(rehearse: Rehearse) -> None:
+    async with rehearse(auth.service) as it:
+        session = await signs_up(it, "ann@example.com")
+        it.now += timedelta(days=14)
+        assert await it.does(commands.live_sessions, session.user_id, it.now) == []
+        with pytest.raises(SessionOver):
+            await it.does(commands.refresh, session.session_id, it.now)
+
+
+async def test_signing_in_ends_the_session_that_the_browser_brought(rehearse: Rehearse) -> None:
+    async with rehearse(auth.service) as it:
+        brought, elsewhere = await signs_up(it, "ann@example.com"), None
+        user = await it.does(commands.begin_sign_in, "ann@example.com", it.now)
+        assert user is not None
+        elsewhere = await it.does(commands.sign_in, user, it.now, "a telephone")
+        new = await it.does(commands.sign_in, user, it.now, "a laptop", brought.session_id)
+        found = await it.does(commands.live_sessions, user.user_id, it.now)
+        assert {one.session_id: one.browser for one in found} == {elsewhere.session_id: "a telephone", new.session_id: "a laptop"}
+
+
+async def test_a_new_password_ends_all_other_sessions(rehearse: Rehearse) -> None:
+    async with rehearse(auth.service) as it:
+        here = await signs_up(it, "ann@example.com")
+        bob = await signs_up(it, "bob@example.com")
+        user = await it.does(commands.begin_password_change, here.user_id, it.now)
+        there = await it.does(commands.sign_in, user, it.now)
+        await it.does(commands.change_password, user, here.session_id, "another hash", it.now)
+        assert await it.does(commands.refresh, here.session_id, it.now)
+        assert await it.does(commands.refresh, bob.session_id, it.now)
+        with pytest.raises(SessionOver):
+            await it.does(commands.refresh, there.session_id, it.now)
+        assert await it.rows("SELECT password_hash FROM users ORDER BY email") == [
+            {"password_hash": "another hash"},
+            {"password_hash": "hash"},
+        ]
+        assert await it.rows("SELECT 1 FROM failed_signins") == []
+
+
+async def test_a_stolen_session_is_no_way_to_guess_the_password(rehearse: Rehearse) -> None:
+    async with rehearse(auth.service) as it:
+        session = await signs_up(it, "ann@example.com")
+        for _ in range(10):
+            await it.does(commands.begin_password_change, session.user_id, it.now)
+        with pytest.raises(TooManyTries):
+            await it.does(commands.begin_password_change, session.user_id, it.now)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("password", "12345678", "qwertyui", "aaaaaaaa", "abababab", "        ", "Admitone", "Admit One", "admitone2026"),
+        *("Ann.Smith1", "ann.smith@example.com", "AnnSmithExample"),
+    ],
+)
+def test_a_password_that_is_easily_guessed_is_weak(password: str) -> None:
+    assert is_weak(password, "Ann.Smith@example.com")
+
+
+@pytest.mark.parametrize("password", ["correct horse", "tr0ub4dor&3x", "пароль от кассы", "ann loves trains", "例えば長い言葉だ"])
+def test_a_password_that_is_not_is_taken(password: str) -> None:
+    assert not is_weak(password, "ann.smith@example.com")
+
+
+async def test_the_same_word_is_the_same_password_however_it_was_typed() -> None:
+    composed, decomposed = "caf\u00e9 au lait", "cafe\u0301 au lait"
+    assert await is_right(decomposed, await hash_password(composed))
+    assert await is_right(composed, await hash_password(decomposed))
+    assert await is_right(decomposed, HASHER.hash(decomposed)), "as version 0.2 has hashed it"
+
+
+def test_hashes_of_weaker_parameters_are_outdated() -> None:
+    assert is_outdated(PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash("correct horse"))
+    assert not is_outdated(HASHER.hash("correct horse"))
 
 
 async def test_signing_out_ends_this_session_and_no_other(rehearse: Rehearse) -> None:

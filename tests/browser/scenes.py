@@ -95,6 +95,23 @@ async def sign_in_with_a_wrong_password(house: House, begin: Begin) -> None:
 
 
 @scene
+async def the_account(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    await ann.client.post("/api/users/signin", json={"email": ann.email, "password": "correct horse"}, headers={"Cookie": ""})
+    await (await begin(ann)).opens("/account")
+
+
+@scene
+async def the_account_with_mistakes(house: House, begin: Begin) -> None:
+    [ann] = await house.people("ann")
+    visitor = await begin(ann)
+    await visitor.opens("/account")
+    await visitor.fills_in(current_password="wrong horse", new_password="battery staple")
+    await visitor.main.get_by_role("button", name="Change the password").click()
+    await visitor.sees(re.compile("That is not your password"))
+
+
+@scene
 async def selling(house: House, begin: Begin) -> None:
     [ann] = await house.people("ann")
     await (await begin(ann)).opens("/sell")

@@ -1,16 +1,22 @@
 """The HTTP contract, route by route, as a stranger sees it."""
 
 import asyncio
+import contextlib
 import re
+import time
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import httpx
+import jwt
 import pytest
 from support.house import House, Json, Person, eventually
 
+from admitone.auth.tokens import Signer, read_key
 from admitone.config import TEST_PROCESSOR
 
 TICKET_FIELDS = {"id", "title", "price", "currency", "userId", "orderId", "status", "lockedUntil", "version"}
@@ -73,12 +79,23 @@ async def test_signing_up_answers_with_the_user_and_a_session(house: House) -> N
 async def test_an_address_is_taken_however_it_is_spelled(house: House) -> None:
     (ann,) = await house.people("ann")
     async with stranger(house) as client:
-        answer = await client.post("/api/users/signup", json={"email": ann.email.upper(), "password": "12345678"})
+        answer = await client.post("/api/users/signup", json={"email": ann.email.upper(), "password": "correct horse"})
         refused(answer, 409, "email")
         assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize(("password", "status"), [("1234567", 400), ("12345678", 201), ("x" * 128, 201), ("x" * 129, 400), ("ü" * 8, 201)])
+@pytest.mark.parametrize(
+    ("password", "status"),
+    [
+        ("1x3y5z7", 400),
+        ("1x3y5z7w", 201),
+        ("xyz " * 32, 201),
+        ("xyz " * 32 + "x", 400),
+        ("üöäüöäüö", 201),
+        ("password", 400),
+        ("x" * 20, 400),
+    ],
+)
 async def test_a_password_has_8_to_128_characters(house: House, password: str, status: int) -> None:
     async with stranger(house) as client:
         answer = await client.post("/api/users/signup", json={"email": f"{uuid4().hex}@example.com", "password": password})
@@ -131,6 +148,84 @@ async def test_a_live_session_is_renewed_and_an_ended_one_is_not(house: House) -
         async with stranger(house) as thief:
             thief.cookies.set("session", kept)
             refused(await thief.post("/api/users/refresh"), 401)
+
+
+async def test_sessions_are_listed_and_ended_one_or_all(house: House) -> None:
+    (ann, bob) = await house.people("ann", "bob")
+    known = {"email": ann.email, "password": "correct horse"}
+    telephone, laptop = stranger(house), stranger(house)
+    for client, name in ((telephone, "Telephone/1.0"), (laptop, "Laptop/2.0")):
+        assert (await client.post("/api/users/signin", json=known, headers={"User-Agent": name})).status_code == 200
+    sessions = (await ann.client.get("/api/users/sessions")).json()
+    assert [(one["browser"], one["current"]) for one in sessions[:2]] == [("Laptop/2.0", False), ("Telephone/1.0", False)]
+    assert [one["current"] for one in sessions] == [False, False, True]
+    path = f"/api/users/sessions/{sessions[0]['id']}"
+    assert (await bob.client.delete(path)).status_code == 204  # It is not bob's: nothing happens.
+    assert len((await ann.client.get("/api/users/sessions")).json()) == 3
+    for _ in range(2):
+        assert (await ann.client.delete(path)).status_code == 204
+    refused(await laptop.post("/api/users/refresh"), 401)
+    assert (await telephone.post("/api/users/refresh")).status_code == 200
+    assert (await telephone.delete("/api/users/sessions")).status_code == 204
+    assert telephone.cookies.get("session") is None
+    refused(await ann.client.post("/api/users/refresh"), 401)
+    assert (await bob.client.post("/api/users/refresh")).status_code == 200
+
+
+async def test_a_password_is_changed_with_the_current_one(house: House) -> None:
+    (ann,) = await house.people("ann")
+    path, new = "/api/users/password", "battery staple"
+    for form, field in (
+        ({"currentPassword": "wrong horse", "password": new}, "currentPassword"),
+        ({"currentPassword": "correct horse", "password": "password"}, "password"),
+        ({"currentPassword": "correct horse", "password": "short"}, "password"),
+        ({"password": new}, "currentPassword"),
+    ):
+        refused(await ann.client.post(path, json=form), 400, field)
+    assert (await ann.client.post(path, json={"currentPassword": "correct horse", "password": new})).status_code == 200
+    client = stranger(house)
+    refused(await client.post("/api/users/signin", json={"email": ann.email, "password": "correct horse"}), 400)
+    assert (await client.post("/api/users/signin", json={"email": ann.email, "password": new})).status_code == 200
+
+
+async def test_whoever_asks_who_they_are_stays_signed_in(house: House) -> None:
+    """Also a client that never asks for a refresh: the token has ended, its session lives."""
+    (ann,) = await house.people("ann")
+    signer = Signer(read_key(Path(house.settings["ADMITONE_SIGNING_KEY_FILE"])))
+    (session,) = (await ann.client.get("/api/users/sessions")).json()
+    with monkeypatched_time(-3600):
+        ended = signer.token(UUID(ann.id), ann.email, UUID(session["id"]))
+    client = stranger(house)
+    client.cookies.set("session", ended)
+    refused(await client.get("/api/orders"), 401)
+    answer = await client.get("/api/users/currentuser")
+    assert answer.json()["currentUser"]["email"] == ann.email
+    assert "session=" in answer.headers["set-cookie"]
+    client.cookies.clear()
+    client.cookies.set("session", answer.cookies["session"])
+    assert (await client.get("/api/orders")).status_code == 200
+    await ann.client.post("/api/users/signout")
+    client.cookies.clear()
+    client.cookies.set("session", ended)
+    answer = await client.get("/api/users/currentuser")
+    assert (answer.json(), "set-cookie" in answer.headers) == ({"currentUser": None}, False)
+
+
+@contextlib.contextmanager
+def monkeypatched_time(seconds: float) -> Iterator[None]:
+    """For the tokens that are signed within the block."""
+    real = time.time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() + seconds)
+        yield
+
+
+async def test_the_keys_of_sessions_are_public(house: House) -> None:
+    keys = (await stranger(house).get("/api/users/jwks.json")).json()["keys"]
+    (ann,) = await house.people("ann")
+    token = ann.client.cookies["session"]
+    (key,) = [jwt.PyJWK(key) for key in keys if key["kid"] == jwt.get_unverified_header(token)["kid"]]
+    assert jwt.decode(token, key, algorithms=["EdDSA"], issuer="admitone")["email"] == ann.email
 
 
 async def test_nobody_is_signed_in_who_has_not_signed_in(house: House) -> None:

@@ -153,6 +153,6 @@ async def test_signing_up_knows_no_keys(house: House) -> None:
     async with httpx.AsyncClient(base_url=house.url, verify=False) as client:
         for _ in range(2):
             answer = await client.post(
-                "/api/users/signup", json={"email": f"{uuid4().hex}@example.com", "password": "12345678"}, headers=headers
+                "/api/users/signup", json={"email": f"{uuid4().hex}@example.com", "password": "correct horse"}, headers=headers
             )
             assert answer.status_code == 201

@@ -1,5 +1,6 @@
 """Databases, their owners and the roles that serve; and no marketplace touches another's."""
 
+import asyncio
 from pathlib import Path
 
 import asyncpg
@@ -124,3 +125,11 @@ async def test_an_owner_that_is_not_there_yet_is_named(server: Engines) -> None:
     await run(server.database_url, "DROP ROLE orders_owner")
     with pytest.raises(WrongSettings, match=r"orders_owner.*migrate --create"):
         await migrate_service(settings, "orders")
+
+
+async def test_five_migrations_at_once_on_an_empty_server(server: Engines, own_house: House) -> None:
+    done = await asyncio.gather(*(asyncio.to_thread(own_house.admitone, "migrate", "--create") for _ in range(5)))
+    assert [one.returncode for one in done] == [0] * 5, "".join(one.stderr for one in done)
+    applied = [line for one in done for line in one.stdout.splitlines() if line.startswith("orders: ")]
+    assert sorted(line.count("orders/0001") for line in applied) == [0, 0, 0, 0, 1]
+    assert await run(own_database_url(server.database_url, "orders"), "SELECT name FROM marketplace") == "house"

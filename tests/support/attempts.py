@@ -191,6 +191,9 @@ FORM_FIELDS: dict[str, dict[str, str]] = {
     "/signup": {"email": "x@example.com", "password": "12345678", "next": "/"},
     "/signin": {"email": "x@example.com", "password": "12345678", "next": "/"},
     "/signout": {},
+    "/account/password": {"currentPassword": "12345678", "password": "12345678"},
+    "/account/sessions/end": {},
+    "/account/sessions/{sessionId}/end": {},
     "/sell": {"title": "Front row", "price": "12.50", "note": "At the door", "key": "k" * 20},
     "/tickets/{ticketId}/edit": {"title": "Front row", "price": "12.50", "note": "At the door"},
     "/tickets/{ticketId}/note": {"note": "At the door"},
@@ -254,6 +257,7 @@ class Scene:
             "name": "style.css",
             "chargeId": str(uuid4()),
             "intentId": "x",
+            "sessionId": str(uuid4()),
         }
         return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]] if instead is None else instead, operation.path)
 

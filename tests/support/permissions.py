@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from support.answers import compare
@@ -48,6 +48,7 @@ ALLOWED: dict[str, Row] = {
     # What anybody may see. Ann's ticket is locked by Bob's order, which waits for the bank's confirmation of his payment.
     # route: (nobody who is signed in, a stranger, the seller Ann, the buyer Bob)
     "GET /api/users/currentuser": everybody(200),
+    "GET /api/users/jwks.json": everybody(200),
     "GET /api/tickets": everybody(200),
     "GET /api/tickets/{ticketId}": everybody(200),
     "GET /": everybody(200),
@@ -67,7 +68,14 @@ ALLOWED: dict[str, Row] = {
     "GET /orders/{orderId}/extension": everybody(303),
     "GET /orders/{orderId}/payment": everybody(303),
     "GET /orders/{orderId}/cancellation": everybody(303),
+    "GET /account/password": everybody(303),  # To the account; so are the next two.
+    "GET /account/sessions/end": everybody(303),
+    "GET /account/sessions/{sessionId}/end": everybody(303),
     # One's own.
+    "GET /api/users/sessions": signed_in(200),
+    "GET /account": signed_in_at_a_page(200),
+    "POST /api/users/password": signed_in(400),  # That is not their password.
+    "POST /account/password": signed_in_at_a_page(400),
     "GET /api/tickets/mine": signed_in(200),
     "GET /api/orders": signed_in(200),
     "GET /listings": signed_in_at_a_page(200),
@@ -108,9 +116,13 @@ ALLOWED: dict[str, Row] = {
     "POST /api/payments/test-bank/{intentId}/approval": everybody(303),
     "POST /orders/{orderId}/cancellation": (SIGN_IN, 404, 404, 303),
     "DELETE /api/orders/{orderId}": (401, 404, 404, 204),
-    "POST /api/users/signin": everybody(200),
-    "POST /signin": everybody(303),
     "POST /api/users/refresh": (401, 200, 200, 200),
+    "DELETE /api/users/sessions/{sessionId}": signed_in(204),  # It is nobody's.
+    "POST /account/sessions/{sessionId}/end": signed_in_at_a_page(303),
+    "POST /api/users/signin": everybody(200),  # The session that one brought along ends.
+    "POST /signin": everybody(303),
+    "POST /account/sessions/end": signed_in_at_a_page(303),
+    "DELETE /api/users/sessions": signed_in(204),
     "POST /signout": everybody(303),
     "POST /api/users/signout": everybody(200),
 }
@@ -136,6 +148,7 @@ class Scene:
         """As good a request as there can be, by whoever has that cookie."""
         method, _, path = route.partition(" ")
         ids = {"ticketId": self.ticket["id"], "orderId": self.order["id"], "chargeId": self.charge_id, "intentId": self.intent_id}
+        ids["sessionId"] = str(uuid4())
         path = re.sub(r"\{(\w+)\}", lambda found: {**ids, "name": "style.css"}[found[1]], path)
         if route == "GET /api/payments":
             path += "?orderId=" + self.order["id"]
@@ -149,6 +162,8 @@ class Scene:
     def body(self, method: str, path: str) -> Any:
         ticket = {"title": "A seat of one's own", "price": "12.50"}
         match method, path.removeprefix("/api").removeprefix("/users"):
+            case "POST", "/password" | "/account/password":
+                return {"currentPassword": "not their password", "password": "battery staple"}
             case "POST", "/signup" | "/signin":
                 return {"email": self.eve.email, "password": "correct horse"}
             case ("POST", "/tickets" | "/sell"):
@@ -187,7 +202,7 @@ class Scene:
         order, ticket = UUID(self.order["id"]), UUID(self.ticket["id"])
         wanted = (
             ("auth", "SELECT * FROM users WHERE user_id = ANY($1) ORDER BY user_id", people),
-            ("auth", "SELECT * FROM sessions WHERE user_id = ANY($1) ORDER BY session_id", people),
+            ("auth", "SELECT session_id, user_id, expires_at, ended_at FROM sessions WHERE user_id = ANY($1) ORDER BY session_id", people),
             ("tickets", "SELECT * FROM tickets WHERE seller_id = ANY($1) ORDER BY ticket_id", people),
             ("tickets", "SELECT * FROM notes WHERE ticket_id = $1", ticket),
             ("orders", "SELECT * FROM orders WHERE user_id = ANY($1) ORDER BY order_id", people),

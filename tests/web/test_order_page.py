@@ -120,6 +120,8 @@ class House:
                 return httpx.Response(200, json=[self.order], headers=self.more)
             case "GET", "/api/tickets/mine":
                 return httpx.Response(200, json=[self.ticket], headers={"Date": "Tue, 01 Jan 2030 12:00:00 GMT"})
+            case "GET", "/api/users/sessions":
+                return httpx.Response(200, json=[])
             case "GET", "/api/orders/proof":
                 return refused(404, "not-found")
             case "GET", "/api/tickets":

@@ -18,7 +18,7 @@ from web.watcher import watching
 # Litestar announces its version 3 for every route of an app that is made in this process.
 pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
 
-IDS = {"order_id": str(ORDER), "ticket_id": str(SOLD["id"]), "file_path": "style.css", "name": "look.css"}
+IDS = {"order_id": str(ORDER), "ticket_id": str(SOLD["id"]), "file_path": "style.css", "name": "look.css", "session_id": ANN}
 TICKET = f"/tickets/{SOLD['id']}"
 FOREIGN = [
     {"Origin": "https://evil.example"},

@@ -12,7 +12,7 @@ from admitone.kit.http.amount import money
 from admitone.web.answers import Order, OrderedTicket, Ticket
 from admitone.web.api import Refused, clock_of
 from admitone.web.form import errors_by_field, key_of, safe_next
-from admitone.web.wording import REASONS, at_most, free_again_in, order_state, time_left, with_links
+from admitone.web.wording import REASONS, at_most, browser, free_again_in, order_state, time_left, with_links
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 SOME_ID = UUID(int=7)
@@ -80,6 +80,20 @@ def test_every_state_of_an_order_has_words() -> None:
         "Cancelled: withdrawn by the seller",
         "Cancelled: card declined",
     }
+
+
+@pytest.mark.parametrize(
+    ("calls_itself", "shown"),
+    [
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1", "Safari on an iPhone"),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "A program without a name"),
+    ],
+)
+def test_a_browser_is_called_as_people_call_it(calls_itself: str, shown: str) -> None:
+    assert browser(calls_itself) == shown
 
 
 def test_errors_are_told_beside_their_field_and_the_rest_above_the_form() -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from admitone.kit.http.form import Moment
 from admitone.kit.http.problem import Problem
 
 Email = Annotated[
@@ -23,6 +24,13 @@ Password = Annotated[str, Meta(min_length=8, max_length=128, description="must h
 
 class SignUpForm(Struct):
     email: Email
+    password: Password
+
+
+class PasswordForm(Struct, rename="camel"):
+    current_password: Annotated[
+        str, Meta(min_length=1, max_length=128, description="must be the account's password", examples=["correct horse"])
+    ]
     password: Password
 
 
@@ -57,6 +65,42 @@ class Session(Struct, frozen=True, kw_only=True):
     email: str
 
 
+class LiveSession(Struct, frozen=True, kw_only=True):
+    session_id: UUID
+    browser: str
+    """What the browser called itself when its user signed in."""
+    created_at: datetime
+    used_at: datetime
+
+
+class SessionView(Struct, frozen=True, rename="camel"):
+    """A place where one is signed in."""
+
+    id: UUID
+    browser: str
+    """What the browser called itself (User-Agent); empty where it did not."""
+    created_at: Moment
+    used_at: Moment
+    """When its token was last made anew: every quarter of an hour while it is in use."""
+    current: bool
+    """Whether it is the session of this request."""
+
+
+class PublicKey(Struct, frozen=True):
+    """A key that sessions are checked with, as RFC 8037 has it."""
+
+    kid: str
+    x: str
+    kty: str = "OKP"
+    crv: str = "Ed25519"
+    alg: str = "EdDSA"
+    use: str = "sig"
+
+
+class PublicKeys(Struct, frozen=True):
+    keys: list[PublicKey]
+
+
 class UserView(Struct, frozen=True):
     id: UUID
     email: str
@@ -71,6 +115,20 @@ class EmailTaken(Problem):
 
     status = 409
     field = "email"
+
+
+class WeakPassword(Problem):
+    """This password is easily guessed: it is among the commonest, or made of this site's name or your address. Choose another."""
+
+    status = 400
+    field = "password"
+
+
+class WrongPassword(Problem):
+    """That is not your password."""
+
+    status = 400
+    field = "currentPassword"
 
 
 class WrongCredentials(Problem):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from admitone.auth.model import Session, User
+from admitone.auth.model import LiveSession, Session, User
 from admitone.kit.data.db import Tx
 
 
@@ -27,31 +27,71 @@ async def user_by_email(tx: Tx, email: str) -> User | None:
     return await tx.one(User, "SELECT * FROM users WHERE lower(email) = lower($1)", email)
 
 
-async def insert_session(tx: Tx, session_id: UUID, user_id: UUID, now: datetime, expires_at: datetime) -> None:
+async def user_by_id(tx: Tx, user_id: UUID) -> User | None:
+    return await tx.one(User, "SELECT * FROM users WHERE user_id = $1", user_id)
+
+
+async def set_password(tx: Tx, user_id: UUID, password_hash: str) -> None:
+    await tx.run("UPDATE users SET password_hash = $2 WHERE user_id = $1", user_id, password_hash)
+
+
+async def insert_session(tx: Tx, session: Session, browser: str, now: datetime, expires_at: datetime) -> None:
     await tx.run(
-        "INSERT INTO sessions (session_id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
-        session_id,
-        user_id,
+        "INSERT INTO sessions (session_id, user_id, browser, created_at, used_at, expires_at) VALUES ($1, $2, $3, $4, $4, $5)",
+        session.session_id,
+        session.user_id,
+        browser,
         now,
         expires_at,
     )
 
 
-async def live_session(tx: Tx, session_id: UUID, now: datetime) -> Session | None:
-    """The session with its user as they are today, or None when it has ended."""
+async def use_session(tx: Tx, session_id: UUID, now: datetime, idle_since: datetime) -> Session | None:
+    """The session with its user as they are today, which is used now; None when it has ended, or nobody has used it since then."""
     return await tx.one(
         Session,
         """
-        SELECT session_id, user_id, email FROM sessions JOIN users USING (user_id)
-        WHERE session_id = $1 AND ended_at IS NULL AND expires_at > $2
+        UPDATE sessions SET used_at = greatest(used_at, $2) FROM users
+        WHERE session_id = $1 AND ended_at IS NULL AND expires_at > $2 AND used_at > $3 AND users.user_id = sessions.user_id
+        RETURNING session_id, users.user_id, email
         """,
         session_id,
         now,
+        idle_since,
+    )
+
+
+async def live_sessions(tx: Tx, user_id: UUID, now: datetime, idle_since: datetime) -> list[LiveSession]:
+    """Newest first, at most 100."""
+    return await tx.all(
+        LiveSession,
+        """
+        SELECT session_id, browser, created_at, used_at FROM sessions
+        WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 AND used_at > $3
+        ORDER BY created_at DESC LIMIT 100
+        """,
+        user_id,
+        now,
+        idle_since,
     )
 
 
 async def end_session(tx: Tx, session_id: UUID, now: datetime) -> None:
     await tx.run("UPDATE sessions SET ended_at = $2 WHERE session_id = $1 AND ended_at IS NULL", session_id, now)
+
+
+async def end_sessions_of(tx: Tx, user_id: UUID, now: datetime, *, only: UUID | None = None, but: UUID | None = None) -> None:
+    """End a user's sessions: all of them, one alone, or all but one."""
+    await tx.run(
+        """
+        UPDATE sessions SET ended_at = $2
+        WHERE user_id = $1 AND ended_at IS NULL AND ($3::uuid IS NULL OR session_id = $3) AND ($4::uuid IS NULL OR session_id <> $4)
+        """,
+        user_id,
+        now,
+        only,
+        but,
+    )
 
 
 async def count_try(tx: Tx, account: str, now: datetime, since: datetime, max_tries: int) -> bool:

@@ -10,7 +10,7 @@ import asyncpg
 from admitone.config import Settings, WrongSettings, own_database_url, owner_database_url, owner_of
 from admitone.kit.data.connection import Connection, single_connection
 from admitone.kit.data.migrations import LOCK
-from admitone.kit.data.rights import check_marketplace, grant
+from admitone.kit.data.rights import check_marketplace, grant, let_enter
 
 
 def passwords_of(settings: Settings, services: Sequence[str]) -> dict[str, str]:
@@ -62,7 +62,7 @@ async def create_databases(
             elif await _owner_of_database(connection, service) == service != owner:
                 async with single_connection(database, "new owner", 5) as inside:
                     await _take_over(inside, service, owner)
-            await connection.execute(f"REVOKE ALL ON DATABASE {service} FROM PUBLIC; GRANT CONNECT ON DATABASE {service} TO {service}")
+            await let_enter(connection, service, service)
         for name in ("postgres", "template1"):
             with contextlib.suppress(asyncpg.InsufficientPrivilegeError, asyncpg.InvalidCatalogNameError):  # Where it is somebody else's.
                 await connection.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")

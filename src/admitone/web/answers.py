@@ -49,6 +49,16 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
         return max(0, int((self.expires_at - self.server_time).total_seconds()))
 
 
+class Session(msgspec.Struct, frozen=True, rename="camel"):
+    """A place where the visitor is signed in."""
+
+    id: UUID
+    browser: str
+    created_at: datetime
+    used_at: datetime
+    current: bool
+
+
 class HistoryLine(msgspec.Struct, frozen=True):
     """A line of an order's history."""
 

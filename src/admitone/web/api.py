@@ -13,7 +13,7 @@ import msgspec
 from admitone.config import Settings
 from admitone.kit.data.db import Database
 from admitone.kit.observe.log import client_address, correlation, log
-from admitone.web.answers import Attempt, HistoryLine, Item, Order, Page, Proof, Ticket
+from admitone.web.answers import Attempt, HistoryLine, Item, Order, Page, Proof, Session, Ticket
 
 PAGE_SIZE = 24
 SERVICE_OF = {"users": "auth", "tickets": "tickets", "orders": "orders", "payments": "payments"}
@@ -78,10 +78,12 @@ def client_of(settings: Settings, _db: Database | None) -> httpx.AsyncClient:
 class Api:
     """What one visitor may ask of the other services. Every method raises Refused or Away."""
 
-    def __init__(self, client: httpx.AsyncClient, cookie: str = "") -> None:
+    def __init__(self, client: httpx.AsyncClient, cookie: str = "", browser: str = "") -> None:
         self._client = client
         self._cookie = cookie
         """The visitor's session, as the Cookie header has it."""
+        self._browser = browser
+        """What the visitor's browser calls itself: a new session keeps it."""
 
     async def sign_up(self, email: str, password: str) -> str:
         """The Set-Cookie header of the new session."""
@@ -95,6 +97,20 @@ class Api:
 
     async def sign_out(self) -> str:
         return _session(await self._call("POST", "/api/users/signout", {}))
+
+    async def change_password(self, current: str, new: str) -> None:
+        await self._call("POST", "/api/users/password", {"currentPassword": current, "password": new})
+
+    async def sessions(self) -> list[Session]:
+        """Where the visitor is signed in, newest first."""
+        return _read(await self._call("GET", "/api/users/sessions"), list[Session])
+
+    async def end_session(self, session_id: UUID) -> None:
+        await self._call("DELETE", f"/api/users/sessions/{session_id}")
+
+    async def end_all_sessions(self) -> str:
+        """The Set-Cookie header that takes this one away, too."""
+        return _session(await self._call("DELETE", "/api/users/sessions"))
 
     async def search(self, wanted: Mapping[str, str]) -> Page[Ticket]:
         return _page(await self._call("GET", "/api/tickets", params={**wanted, "limit": str(PAGE_SIZE)}), Ticket)
@@ -172,6 +188,8 @@ class Api:
             headers["X-Forwarded-For"] = client.partition("/")[0]
         if self._cookie:
             headers["Cookie"] = self._cookie
+        if self._browser.isascii() and self._browser.isprintable():
+            headers["User-Agent"] = self._browser
         if key is not None:
             headers["Idempotency-Key"] = key
         try:

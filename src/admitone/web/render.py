@@ -62,6 +62,7 @@ templates.filters |= {
     "day_and_time": wording.day_and_time,
     "time_left": wording.time_left,
     "order_state": wording.order_state,
+    "browser": wording.browser,
     "sellers_share": wording.sellers_share_of,
     "with_links": wording.with_links,
 }

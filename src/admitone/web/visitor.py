@@ -67,8 +67,8 @@ async def visitor(request: AnyRequest, settings: Settings, verifier: Verifier, c
     return found
 
 
-async def api(visitor: Visitor, client: httpx.AsyncClient) -> Api:
-    return Api(client, visitor.cookie)
+async def api(request: AnyRequest, visitor: Visitor, client: httpx.AsyncClient) -> Api:
+    return Api(client, visitor.cookie, request.headers.get("user-agent", ""))
 
 
 FINDERS: dict[str, Finder] = {"visitor": visitor, "api": api}

@@ -144,6 +144,25 @@ def milliseconds(time: datetime) -> int:
     return int(time.timestamp() * 1000)
 
 
+BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+"""In this order: most of them call themselves by the names of the later ones, too."""
+SYSTEMS = (
+    ("iPhone", "an iPhone"),
+    ("iPad", "an iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "a Mac"),
+    ("Linux", "Linux"),
+)
+
+
+def browser(user_agent: str) -> str:
+    """Mozilla/5.0 (iPhone; ...) ... Safari/604.1 -> Safari on an iPhone; what is no browser that we know, as it calls itself."""
+    name = next((name for part, name in BROWSERS if part in user_agent), None)
+    system = next((system for part, system in SYSTEMS if part in user_agent), None)
+    return f"{name} on {system}" if name and system else name or user_agent or "A program without a name"
+
+
 def order_state(order: Order) -> str:
     match order.status:
         case "awaiting:payment":

@@ -8,7 +8,7 @@ from importlib.resources import files
 import asyncpg
 
 from admitone.kit.data.connection import Connection
-from admitone.kit.data.rights import check_marketplace, claim, close_to_others, grant
+from admitone.kit.data.rights import check_marketplace, claim, grant
 
 LOCK = 0x41444D4954  # "ADMIT"
 KIT = "kit.data"
@@ -86,14 +86,13 @@ async def migrate_at(url: str, service: str, packages: Sequence[str] = (), marke
     """
     connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": f"{service} migrate"})
     try:
+        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)  # Until the connection is closed.
         if marketplace is not None:
             await check_marketplace(connection, service, marketplace)
         applied = await migrate(connection, service, packages)
         if marketplace is not None:
             await claim(connection, service, marketplace)
-        await close_to_others(connection)
-        if not packages:
-            await grant(connection, service)
+        await grant(connection, service)
         return applied
     finally:
         await connection.close()

@@ -1,7 +1,13 @@
 """Whose database it is, and what the role that serves may do there."""
 
+import asyncio
+
+import asyncpg
+
 from admitone.kit.data.connection import Connection
 from admitone.kit.marketplace import ForeignMarketplace
+
+TRIES = 20
 
 
 async def check_marketplace(connection: Connection, database: str, marketplace: str) -> None:
@@ -18,23 +24,30 @@ async def claim(connection: Connection, database: str, marketplace: str) -> None
     await check_marketplace(connection, database, marketplace)
 
 
-async def close_to_others(connection: Connection) -> None:
-    """Let only the owner of the database enter, and whom it lets. Nothing happens where we are not the owner."""
-    database = await connection.fetchval(
-        "SELECT quote_ident(datname) FROM pg_database WHERE datname = current_database() AND pg_get_userbyid(datdba) = current_user"
-    )
-    if database is not None:
-        await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+async def let_enter(connection: Connection, database: str, role: str) -> None:
+    """Let this role connect to the database, and nobody else but its owner. For whoever may change its rights: the owner, a superuser."""
+    sql = f"REVOKE ALL ON DATABASE {database} FROM PUBLIC; GRANT CONNECT ON DATABASE {database} TO {role}"
+    for left in reversed(range(TRIES)):
+        try:
+            await connection.execute(sql)
+            return
+        except asyncpg.InternalServerError:  # "tuple concurrently updated": somebody else does the same; PostgreSQL makes nobody wait.
+            if not left:
+                raise
+            await asyncio.sleep(0.05)
 
 
 async def grant(connection: Connection, role: str) -> None:
-    """Let the role that serves enter, and read and change rows. Nothing happens where it is the owner, or is not there."""
-    if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1 AND rolname <> current_user", role):
+    """Let the role that serves enter, and read and change rows; with what it owns it may do everything. Only under the migrations' lock."""
+    if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
+        return  # Where tests have no roles.
+    owned = "SELECT quote_ident(datname) FROM pg_database WHERE datname = current_database() AND pg_get_userbyid(datdba) = current_user"
+    if database := await connection.fetchval(owned):
+        await let_enter(connection, database, role)
+    if await connection.fetchval("SELECT current_user") == role:
         return
-    database = await connection.fetchval("SELECT quote_ident(current_database())")
     await connection.execute(
         f"""
-        GRANT CONNECT ON DATABASE {database} TO {role};
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
         GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
         """
