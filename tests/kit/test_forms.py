@@ -215,3 +215,17 @@ def test_no_such_limit_in_a_query(limit: str) -> None:
 
 def test_numbers_of_a_query_come_as_text() -> None:
     assert read_values({"limit": "7", "min": "12.50"}, Search, strict=False) == Search(limit=7, min=Price(1250))
+
+
+class Edit(Struct):
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="must be a version")] | None = None
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "1e-999999999", "1.5", "0", "2147483648", '"1"', "true", "NaN", "1e400"])
+def test_no_such_whole_number(number: str) -> None:
+    assert said_wrong(f'{{"version": {number}}}', Edit) == {"version": "The version must be a version."}
+
+
+@pytest.mark.parametrize("number", ["1", "1.0", "1e0", "10e-1"])
+def test_a_whole_number_is_one_however_it_is_written(number: str) -> None:
+    assert read_json(f'{{"version": {number}}}'.encode(), Edit) == Edit(version=1)

@@ -17,6 +17,8 @@ from admitone.kit.http.problem import BadInput
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
+MAX_WHOLE = 2**63
+"""A number beyond this is not made an int: of 1e999999999 that would take hours."""
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
@@ -48,7 +50,7 @@ def read_values(values: Mapping[str, object], form: type[Form], *, strict: bool 
         if isinstance(value, str) and not _storable(value):
             wrong.append((name, f"{_in_words(name, field.type)} contains a character that can't be stored."))
             continue
-        if isinstance(value, Decimal) and int in _parts(field.type) and value == value.to_integral_value():
+        if isinstance(value, Decimal) and int in _parts(field.type) and value.copy_abs() < MAX_WHOLE and value == int(value):
             value = int(value)
         try:
             good[field.name] = msgspec.convert(value, field.type, strict=strict, dec_hook=_decode)

@@ -156,18 +156,13 @@ def _ready(service: str, ready: Ready) -> Line:
 
 def _keys(ready: Mapping[str, Ready]) -> Iterator[Line]:
     """Sessions that auth makes are accepted by a service that has the same public keys."""
-    known = {service: one.key_ids for service, one in ready.items() if one.key_ids is not None}
-    of_auth = known.pop("auth", None)
-    for service, keys in known.items():
-        if of_auth is not None and keys != of_auth:
-            refused = "none of them" if not keys & of_auth else "not all of them"
-            yield Line(
-                check="keys",
-                service=service,
-                state="bad" if not keys & of_auth else "look",
-                value=f"auth has other public keys, it knows {refused}",
-                advice="Give all services the same ADMITONE_PUBLIC_KEYS, and start it anew: it refuses whom auth has signed in.",
-            )
+    of_auth = ready["auth"].key_ids if "auth" in ready else None
+    for service, keys in ((service, one.key_ids) for service, one in ready.items()):
+        if of_auth and keys is not None and keys != of_auth:
+            state: State = "look" if keys & of_auth else "bad"
+            value = f"knows {len(keys & of_auth)} of the {len(of_auth)} keys of auth"
+            advice = "Give all services the same ADMITONE_PUBLIC_KEYS, and start it anew: it refuses whom auth has signed in."
+            yield Line(check="keys", service=service, state=state, value=value, advice=advice)
 
 
 def _gauges(service: str, database: Database) -> Iterator[Line]:
