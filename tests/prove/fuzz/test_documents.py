@@ -52,6 +52,7 @@ class Principals:
         assert (await bob.pays(order, "tok_threeDSecure2Required")).status_code == 202
         [charge] = await self.house.rows("payments", "SELECT charge_id, stripe_id FROM charges WHERE order_id::text = $1", order["id"])
         self.ids = {"ticketId": ticket["id"], "orderId": order["id"], "chargeId": str(charge["charge_id"]), "intentId": charge["stripe_id"]}
+        self.ids["sessionId"] = (await bob.client.get("/api/users/sessions")).json()[0]["id"]
         self.cookies |= {"the seller": _session(ann), "the buyer": _session(bob)}
         async with httpx.AsyncClient(base_url=self.house.url, verify=False) as client:
             for service in dict.fromkeys(operation.service.name for operation in OPERATIONS):
