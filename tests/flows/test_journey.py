@@ -92,7 +92,8 @@ async def test_what_came_of_a_ticket_is_told_order_by_order(house: House) -> Non
 
 async def test_one_request_is_told_alone_also_by_the_digits_that_log_lines_have(house: House, sale: Sale) -> None:
     order = sale.order
-    (row,) = await house.rows("orders", "SELECT correlation_id::text AS id FROM outbox WHERE data ->> 'order_id' = $1 LIMIT 1", order["id"])
+    created = "SELECT correlation_id::text AS id FROM outbox WHERE event = 'OrderCreated' AND data ->> 'order_id' = $1"
+    (row,) = await house.rows("orders", created, order["id"])
     for id in (row["id"], row["id"][:8]):
         story = await told(house, id)
         assert story[0] == f"request  {row['id']}"
