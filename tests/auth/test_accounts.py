@@ -104,7 +104,7 @@ async def test_a_session_that_nobody_uses_for_fourteen_days_has_ended(rehearse: 
 
 async def test_signing_in_ends_the_session_that_the_browser_brought(rehearse: Rehearse) -> None:
     async with rehearse(auth.service) as it:
-        brought, elsewhere = await signs_up(it, "ann@example.com"), None
+        brought = await signs_up(it, "ann@example.com")
         user = await it.does(commands.begin_sign_in, "ann@example.com", it.now)
         assert user is not None
         elsewhere = await it.does(commands.sign_in, user, it.now, "a telephone")

@@ -195,7 +195,7 @@ class Bus:
 
 
 def known_cause(error: BaseException) -> str | None:
-    """What is wrong with the bus, in words, for those errors that a person has to do something about."""
+    """What is wrong with the bus or the database, in words, where a person has to do something about it."""
     if isinstance(error, asyncpg.DiskFullError):
         return "the database can't store any more: its volume is full"
     code = error.err_code if isinstance(error, nats.js.errors.APIError) else None
